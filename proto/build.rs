@@ -1,0 +1,7 @@
+//! Generates the tonic code of the three `.proto` files; needs `protoc` (`cargo xtask setup` installs it).
+fn main() -> std::io::Result<()> {
+    tonic_prost_build::configure().compile_protos(
+        &["proto/slipway/worker.proto", "proto/slipway/router.proto", "proto/slipway/api.proto"],
+        &["proto"],
+    )
+}
