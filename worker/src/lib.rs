@@ -1,1 +1,4 @@
-//! To be written.
+//! Builds and runs: the desired set becomes containers.
+
+pub mod log;
+pub mod machine;
