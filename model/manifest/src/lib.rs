@@ -14,21 +14,55 @@
 //! schemas() -> Vec<(&'static str, Value)>
 //! ```
 
+mod app;
+mod app_shape;
+mod build;
+mod checks;
+mod codes;
 mod context;
+mod cron;
+mod duration;
+mod endpoints;
+mod expand;
 mod flavour;
+mod include;
+mod kinds;
+mod links;
+mod load;
+mod mounts;
+mod near;
+mod node;
 mod options;
+mod pcre;
 mod places;
 pub mod plan;
 mod problem;
+mod project;
+mod read;
 mod report;
+mod route;
+mod route_shape;
+mod scalar;
+mod service;
+mod service_shape;
+mod shape;
 mod tree;
 mod types;
+mod url;
+mod variables;
+mod web;
 
+pub use codes::{Code, all_codes, explain};
 pub use context::RouteContext;
+pub use cron::check_cron;
+pub use duration::duration_milliseconds;
+pub use expand::{expand_routes, routes_variable};
 pub use flavour::Flavour;
 pub use options::{CatalogueIndex, Options, PLAN_STORAGE_MB};
+pub use pcre::check_pcre;
 pub use places::{Place, Places};
 pub use problem::{Problem, Severity};
+pub use project::check;
 pub use report::Report;
 pub use tree::{MemoryTree, Tree, TreeEntry, TreeError};
 pub use types::*;

@@ -501,4 +501,7 @@ pub struct ResolvedRoute {
     pub tls: RouteTls,
     pub redirects: Option<PartialRedirects>,
     pub sticky: bool,
+    /// Settings of the environment, echoed into `*_ROUTES`.
+    pub restrict_robots: bool,
+    pub http_access: Value,
 }

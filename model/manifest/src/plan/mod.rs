@@ -70,3 +70,7 @@ pub struct Destruction {
     /// The same as a complaint, with file and line where there is one.
     pub problem: Problem,
 }
+
+mod diff;
+
+pub use diff::diff;

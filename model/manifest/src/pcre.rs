@@ -1,0 +1,186 @@
+//! Users' regular expressions: PCRE with look-around, compiled within limits.
+
+use crate::codes;
+use crate::node::{At, Node};
+use crate::shape::{Judge, short};
+use fancy_regex::RegexBuilder;
+
+/// The longest real rule has 300 characters.
+const PATTERN_BYTES_MAX: usize = 8 << 10;
+/// Compiled size; `(a{1000}){1000}` needs far more.
+const COMPILED_BYTES_MAX: usize = 2 << 20;
+/// Compilations per project: repeated ones are free, new ones cost up to a millisecond.
+const PATTERNS_MAX: usize = 2000;
+
+pub(crate) fn check_key(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
+    let pattern = node.text().unwrap_or_default();
+    if judge.good_regexes.contains(pattern) {
+        return;
+    }
+    let fault = if judge.good_regexes.len() >= PATTERNS_MAX {
+        Some(format!("more than {PATTERNS_MAX} different expressions"))
+    } else {
+        check_pcre(pattern).err()
+    };
+    match fault {
+        None => {
+            judge.good_regexes.insert(pattern.to_owned());
+        }
+        Some(fault) => {
+            judge.loader.error(codes::BAD_REGEX, at, fault).expected("regular expression (PCRE)");
+        }
+    }
+}
+
+/// What is wrong with an expression, in words.
+pub fn check_pcre(pattern: &str) -> Result<(), String> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(format!("an expression of {} bytes is over the limit of {PATTERN_BYTES_MAX}", pattern.len()));
+    }
+    balanced(pattern)?;
+    RegexBuilder::new(&literal_braces(pattern))
+        .delegate_size_limit(COMPILED_BYTES_MAX)
+        .delegate_dfa_size_limit(COMPILED_BYTES_MAX)
+        .max_prog_size(COMPILED_BYTES_MAX / 64)
+        .build()
+        .map(drop)
+        .map_err(|error| format!("does not compile: {}", short(error.to_string().lines().last().unwrap_or_default())))
+}
+
+/// Brackets outside of classes and escapes.
+fn balanced(pattern: &str) -> Result<(), String> {
+    let mut depth = 0usize;
+    let mut characters = pattern.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' if characters.peek() == Some(&'Q') => {
+                let rest: String = characters.clone().collect();
+                let end = rest.find("\\E").map_or(rest.len(), |at| at + 2);
+                for _ in rest[..end].chars() {
+                    characters.next();
+                }
+            }
+            '\\' => {
+                characters.next().ok_or("ends with a lone backslash")?;
+            }
+            '[' => class(&mut characters)?,
+            '(' if characters.clone().take(2).eq("?#".chars()) => {
+                characters.by_ref().find(|c| *c == ')').ok_or("comment is never closed")?;
+            }
+            '(' => {
+                depth += 1;
+                group_name(&characters.clone().take(40).collect::<String>())?;
+            }
+            ')' => depth = depth.checked_sub(1).ok_or("unbalanced parenthesis: ) without (")?,
+            _ => {}
+        }
+        // The engine recurses on groups.
+        if depth > 100 {
+            return Err("groups nested deeper than 100".to_owned());
+        }
+    }
+    if depth > 0 { Err("unbalanced parenthesis: ( is never closed".to_owned()) } else { Ok(()) }
+}
+
+/// PCRE's names are words that begin with no digit; the engine here is wider.
+fn group_name(after: &str) -> Result<(), String> {
+    let Some(rest) = after.strip_prefix("?P<").or_else(|| after.strip_prefix("?<")).or_else(|| after.strip_prefix("?'")) else {
+        return Ok(());
+    };
+    if rest.starts_with(['=', '!']) {
+        return Ok(());
+    }
+    let name: &str = rest.split(['>', '\'']).next().unwrap_or_default();
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.len() > 32 || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+        return Err(format!("'{}' is no name of a group", short(name)));
+    }
+    Ok(())
+}
+
+fn class(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<(), String> {
+    if characters.peek() == Some(&'^') {
+        characters.next();
+    }
+    let mut first = true;
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => {
+                characters.next();
+            }
+            ']' if !first => return Ok(()),
+            '[' if characters.peek() == Some(&':') => {
+                // [:alpha:]
+                let named: String = characters.clone().take(12).collect();
+                if let Some(end) = named.find(":]") {
+                    characters.nth(end + 1);
+                }
+            }
+            _ => {}
+        }
+        first = false;
+    }
+    Err("unbalanced bracket: [ is never closed".to_owned())
+}
+
+/// PCRE takes a brace that opens no repetition literally; the engine here does not.
+fn literal_braces(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let (head, tail) = rest.split_at(c.len_utf8());
+        if c == '\\' {
+            let escaped = tail.chars().next().map_or(0, char::len_utf8);
+            // \x{..}, \p{..}, \g{..}, \k{..} keep their braces.
+            let braced = tail[escaped..].starts_with('{') && tail.starts_with(['x', 'p', 'P', 'g', 'k', 'o', 'N']);
+            let end = if braced { tail.find('}').map_or(escaped, |at| at + 1) } else { escaped };
+            out.push_str(head);
+            out.push_str(&tail[..end]);
+            rest = &tail[end..];
+            continue;
+        }
+        if c == '{' && !is_repetition(tail) {
+            out.push('\\');
+        }
+        out.push_str(head);
+        rest = tail;
+    }
+    out
+}
+
+/// `3}`, `3,}` or `3,5}` follows.
+fn is_repetition(tail: &str) -> bool {
+    let Some(end) = tail.find('}') else {
+        return false;
+    };
+    let (low, high) = tail[..end].split_once(',').unwrap_or((&tail[..end], ""));
+    !low.is_empty() && low.bytes().chain(high.bytes()).all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pcre_of_real_projects_compiles_and_broken_ones_do_not() {
+        for good in [
+            r"\.(css|js|gif|jpe?g|png|ttf|eot|woff2?)$",
+            r"(?<!\-lock)\.(?i:txt|md)$",
+            r"^/static/version(?<version>\d+)/(?<rest>.*)$",
+            r"^/((?!wp-admin).)*$",
+            r"[^]/[:alpha:]]+(",
+            r"^/sites/\w+/{default}/x{2,3}$",
+            r"(?P<a>x)\k<a>",
+            r"^/(?#comment ()a++b$",
+            r"\p{L}+\x{41}",
+        ] {
+            let good = good.strip_suffix("(").unwrap_or(good);
+            assert_eq!(check_pcre(good), Ok(()), "{good}");
+        }
+        for bad in [r"\.(css|js$", r"a)", r"[abc", r"*a", r"a\", r"(?<n", r"(?P<1>a)", r"((a{1000}){1000}){1000}", r"[z-a]"] {
+            assert!(check_pcre(bad).is_err(), "{bad}");
+        }
+        assert!(check_pcre(&"(".repeat(5000)).is_err());
+        assert!(check_pcre(&format!("{}{}", "(".repeat(3000), ")".repeat(3000))).is_err());
+    }
+}
