@@ -41,7 +41,15 @@ impl Severity {
             true => vector.parse::<cvss::Cvss>().ok(),
             false => vector.trim_matches(['(', ')']).parse::<cvss::v2::Vector>().ok().map(cvss::Cvss::CvssV20),
         };
-        parsed.map_or(Severity::Unknown, |cvss| Severity::from_score(cvss.score()))
+        // The library scores a vector that lacks metrics as 0, which would read as "harmless".
+        let needed: &[&str] = match &parsed {
+            Some(cvss::Cvss::CvssV20(_)) => &["AV", "AC", "Au", "C", "I", "A"],
+            Some(cvss::Cvss::CvssV40(_)) => &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"],
+            _ => &["AV", "AC", "PR", "UI", "S", "C", "I", "A"],
+        };
+        let metrics: Vec<&str> = vector.trim_matches(['(', ')']).split('/').filter_map(|part| part.split_once(':')).map(|(name, _)| name).collect();
+        let whole = needed.iter().all(|name| metrics.contains(name));
+        parsed.filter(|_| whole).map_or(Severity::Unknown, |cvss| Severity::from_score(cvss.score()))
     }
 
     /// The rating of a base score, by the table of CVSS 3 and 4.

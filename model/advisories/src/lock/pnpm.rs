@@ -44,8 +44,22 @@ struct Entry {
     optional_dependencies: Pairs<Text>,
 }
 
-/// Refuses YAML that would take more memory than a lock file is worth.
+/// Brackets inside brackets; the library's time grows with their square. Lock files have one or two.
+const YAML_BRACKETS_MAX: usize = 200;
+
+/// Refuses YAML that would take more memory or time than a lock file is worth.
 pub(super) fn check_size(text: &str) -> Result<(), Broken> {
+    let mut depth: usize = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > YAML_BRACKETS_MAX {
+            return Err(Broken::Bounds(format!("more than {YAML_BRACKETS_MAX} brackets inside each other")));
+        }
+    }
     let signs = text.bytes().filter(|byte| matches!(byte, b'\n' | b',' | b'[' | b'{')).count();
     if signs > YAML_SIGNS_MAX {
         return Err(Broken::Bounds(format!("more than {YAML_SIGNS_MAX} YAML entries")));

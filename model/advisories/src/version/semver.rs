@@ -29,10 +29,11 @@ impl Semver {
             match after.strip_prefix('.') {
                 // `2.0.0.rc.1` occurs in old advisories: what is no number is a pre-release.
                 Some(next) if next.starts_with(|letter: char| letter.is_ascii_digit()) => rest = next,
-                Some(next) => {
+                Some(next) if numbers.len() >= 3 => {
                     rest = next;
                     break;
                 }
+                Some(_) => return None,
                 None => {
                     rest = after.strip_prefix('-').unwrap_or(after);
                     if after == "-" {
