@@ -10,7 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What would happen, what cannot, and what would be lost.
 pub fn diff(deployed: &Project, pushed: &Project) -> TopologyPlan {
-    let mut plan = Planner { deployed, pushed, plan: TopologyPlan::default() };
+    diff_with_use(deployed, pushed, &BTreeMap::new())
+}
+
+/// The same, knowing how many MB each application's or service's disk holds:
+/// a disk that would be smaller than that is refused.
+pub fn diff_with_use(deployed: &Project, pushed: &Project, used_mb: &BTreeMap<String, u64>) -> TopologyPlan {
+    let mut plan = Planner { deployed, pushed, used_mb, plan: TopologyPlan::default() };
     plan.applications();
     plan.services();
     plan.routes();
@@ -20,6 +26,7 @@ pub fn diff(deployed: &Project, pushed: &Project) -> TopologyPlan {
 struct Planner<'p> {
     deployed: &'p Project,
     pushed: &'p Project,
+    used_mb: &'p BTreeMap<String, u64>,
     plan: TopologyPlan,
 }
 
@@ -145,6 +152,18 @@ impl Planner<'_> {
         if old == new {
             return;
         }
+        let (name, place) = match subject {
+            Subject::Application(name) => (name, format!("applications/{name}/disk")),
+            Subject::Service(name) | Subject::Route(name) => (name, format!("services/{name}/disk")),
+        };
+        if let (Some(new), Some(used)) = (new, self.used_mb.get(name))
+            && new < *used
+        {
+            let message = format!("{new} MB are less than the {used} MB in use");
+            let mut problem = self.problem(codes::SHRINK, Some(&place), self.services_file(), format!("{name}.disk"), message);
+            problem.expected = Some(format!("at least {used} MB"));
+            self.plan.refusals.push(problem);
+        }
         let text = |disk: Option<u64>| disk.map(|disk| format!("{disk} MB"));
         let why = match (old, new) {
             (Some(old), Some(new)) if new < old => "the disk is made smaller; it is refused at the deployment if the data would not fit",
@@ -197,7 +216,9 @@ impl Planner<'_> {
         self.disk(&subject, old.disk, new.disk);
         if old.configuration != new.configuration {
             self.change(&subject, ChangeKind::Changed, "configuration", shown(&old.configuration), shown(&new.configuration), Consequence::Restart, "the service is started with the new configuration");
-            self.dropped(&subject, old, new);
+            if family(old) == family(new) {
+                self.dropped(&subject, old, new);
+            }
         }
         let rest: [(&str, Value, Value); 4] = [
             ("size", json!(old.size), json!(new.size)),

@@ -73,4 +73,7 @@ pub struct Destruction {
 
 mod diff;
 
-pub use diff::diff;
+mod show;
+
+pub use diff::{diff, diff_with_use};
+pub use show::{render_plan_json, render_plan_terminal};
