@@ -60,6 +60,9 @@ impl Database {
         if format != FORMAT {
             return Err(DatabaseError::OtherFormat(format));
         }
+        if number_at(&bytes, 20) != Some(0) {
+            return Err(damaged("its head is not ours"));
+        }
         let body = &bytes[HEADER_BYTES..];
         let length = bytes.get(24..32).and_then(|length| length.try_into().ok()).map(u64::from_le_bytes);
         if length != u64::try_from(body.len()).ok() || body.len() > DATABASE_BYTES_MAX {
