@@ -23,6 +23,7 @@ pub mod queue;
 pub mod redirect;
 pub mod router;
 pub mod saved;
+pub mod ssh;
 pub mod state;
 pub mod table;
 pub mod tls;

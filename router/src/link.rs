@@ -29,7 +29,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 const REPORTS_WAITING_MAX: usize = 4;
 
 /// Who this router is to the schedulers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Node id; a process that drains beside its successor has a name of its own.
     pub router: String,

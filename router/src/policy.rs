@@ -71,7 +71,7 @@ pub fn after(failed: Failed, tries: usize) -> Next {
 
 /// The member for a try: round robin, `offset` moves with each request and `tries` with each try.
 pub fn member(members: &[PoolMember], offset: usize, tries: usize) -> Option<&PoolMember> {
-    (!members.is_empty()).then(|| &members[offset.wrapping_add(tries) % members.len()])
+    (!members.is_empty()).then(|| &members[(offset % members.len() + tries) % members.len()])
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::options::Options;
 use crate::saved::SavedTable;
 use crate::tls::{Authority, HostCertificates, TlsError};
 use http::HeaderValue;
+use slipway_model::route::RouteTable;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,6 +72,11 @@ pub struct RouterHandle {
 }
 
 impl RouterHandle {
+    /// The table in force, for the SSH door.
+    pub fn table(&self) -> Arc<RouteTable> {
+        self.tables.current().to_table()
+    }
+
     /// Where it listens, as soon as it accepts.
     pub async fn addresses(&mut self) -> Option<Addresses> {
         self.addresses.wait_for(Option::is_some).await.ok().and_then(|addresses| addresses.clone())
@@ -137,7 +143,7 @@ impl Router {
         let background = Background::default();
         background.keep(tokio::spawn(Arc::clone(&self.front).beat()));
         background.keep(tokio::spawn(Arc::clone(&self.front).sweep()));
-        let (identity, link) = self.link(Some(self.saved.clone()))?;
+        let (identity, link) = self.link(self.identity(self.options.node.to_string()), Some(self.saved.clone()))?;
         let mut hearing = self.front.tables.hearing();
         hearing.mark_unchanged();
         // The saved table is the floor of versions and epochs, and what is served when no scheduler answers.
@@ -154,7 +160,7 @@ impl Router {
         }
         let (sockets, taken) = self.sockets().await?;
         let addresses = addresses_of(&sockets);
-        identity.send_modify(|identity| name_addresses(identity, &addresses));
+        identity.send_if_modified(|identity| name_addresses(identity, &addresses));
         let door = Door {
             front: Arc::clone(&self.front),
             room: Arc::new(Semaphore::new(self.front.limits.connections_max)),
@@ -184,9 +190,10 @@ impl Router {
         let _draining = if replaced {
             // The successor has this router's name now; what is held here still waits for the gate.
             link.abort();
-            let (identity, link) = self.link(None)?;
-            identity.send_modify(|identity| identity.router = format!("{:.31}-{}", self.options.node, std::process::id() % 100_000_000));
-            Some(background.keep(tokio::spawn(link.run())))
+            let name = format!("{:.31}-{}", self.options.node.as_str(), std::process::id() % 100_000_000);
+            let (identity, link) = self.link(self.identity(name), None)?;
+            background.keep(tokio::spawn(link.run()));
+            Some(identity)
         } else {
             let _ = std::fs::remove_file(handover::socket_path(&self.folder));
             None
@@ -195,13 +202,17 @@ impl Router {
         Ok(())
     }
 
-    fn link(&self, saved: Option<SavedTable>) -> Result<(watch::Sender<Identity>, Link), RouterError> {
-        let identity = watch::Sender::new(Identity {
-            router: self.options.node.to_string(),
+    fn identity(&self, router: String) -> Identity {
+        Identity {
+            router,
             http_address: self.options.http_listen.first().map(ToString::to_string).unwrap_or_default(),
             https_address: self.options.https_listen.first().map(ToString::to_string).unwrap_or_default(),
             ssh_address: self.options.ssh_address.clone(),
-        });
+        }
+    }
+
+    fn link(&self, identity: Identity, saved: Option<SavedTable>) -> Result<(watch::Sender<Identity>, Link), RouterError> {
+        let identity = watch::Sender::new(identity);
         let schedulers = self.options.schedulers.clone();
         let link = Link::new(Arc::clone(&self.front), saved, schedulers, &self.options.token, identity.subscribe());
         link.map(|link| (identity, link)).map_err(RouterError::Option)
@@ -267,13 +278,16 @@ fn addresses_of(sockets: &Sockets) -> Addresses {
     Addresses { http: of(Purpose::Http), https: of(Purpose::Https) }
 }
 
-fn name_addresses(identity: &mut Identity, addresses: &Addresses) {
+/// True when it says something else than before: port 0 becomes a real one.
+fn name_addresses(identity: &mut Identity, addresses: &Addresses) -> bool {
+    let before = identity.clone();
     if let Some(address) = addresses.http.first() {
         identity.http_address = address.to_string();
     }
     if let Some(address) = addresses.https.first() {
         identity.https_address = address.to_string();
     }
+    *identity != before
 }
 
 /// Tasks that end with the router.

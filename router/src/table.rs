@@ -4,7 +4,7 @@ use crate::redirect::Redirects;
 use slipway_model::route::{Gate, HoldLimits, PoolMember, RouteAction, RouteEnvironment, RouteTable, SiteRoute};
 use slipway_model::{EnvironmentId, Epoch, ReleaseId};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Why a table was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +127,7 @@ pub struct Routing {
     /// Exact names, and wildcards under the part behind `*.`.
     exact: HashMap<String, HostPaths>,
     wildcard: HashMap<String, HostPaths>,
+    whole: OnceLock<Arc<RouteTable>>,
 }
 
 impl Routing {
@@ -187,8 +188,9 @@ impl Routing {
     }
 
     /// The table as it came, with the entries that are served.
-    pub fn to_table(&self) -> RouteTable {
-        RouteTable { version: self.version, environments: self.environments.iter().map(|view| view.source.clone()).collect() }
+    pub fn to_table(&self) -> Arc<RouteTable> {
+        let whole = || RouteTable { version: self.version, environments: self.environments.iter().map(|view| view.source.clone()).collect() };
+        Arc::clone(self.whole.get_or_init(|| Arc::new(whole())))
     }
 
     /// The best route: exact host before wildcard, then the longest path. `host` is lower case and without port.

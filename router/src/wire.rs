@@ -340,14 +340,15 @@ mod tests {
 
     /// The same verdict whole, byte by byte, and cut at every place.
     fn verdict(bytes: &[u8]) -> Result<(), u16> {
-        let run = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Result<(), u16> {
+        let run = |pieces: &[&[u8]]| -> Result<(), u16> {
             let mut scanner = Scanner::new(false);
-            pieces.try_for_each(|piece| scanner.take(piece)).map_err(|refused| refused.status)
+            pieces.iter().try_for_each(|piece| scanner.take(piece)).map_err(|refused| refused.status)
         };
-        let whole = run(&mut std::iter::once(bytes));
-        assert_eq!(run(&mut bytes.chunks(1)), whole, "{:?}", String::from_utf8_lossy(bytes));
+        let whole = run(&[bytes]);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(run(&single), whole, "{:?}", String::from_utf8_lossy(bytes));
         for cut in 1..bytes.len().min(400) {
-            assert_eq!(run(&mut [&bytes[..cut], &bytes[cut..]].into_iter()), whole, "cut at {cut}");
+            assert_eq!(run(&[&bytes[..cut], &bytes[cut..]]), whole, "cut at {cut}");
         }
         whole
     }

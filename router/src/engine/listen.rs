@@ -31,6 +31,9 @@ const LINGER_BYTES_MAX: u64 = 4 << 20;
 /// How long.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// How long an idle HTTP/1 connection of a router that ends may still bring a request.
+const IDLE_GRACE: Duration = Duration::from_secs(5);
+
 /// Pause when the machine has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -99,19 +102,25 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(front: Arc<Fr
     let io = TokioIo::new(StrictStream::new(stream, Arc::clone(&connection)));
     let service = service_fn(move |request| Arc::clone(&front).answer(Arc::clone(&connection), request));
     let mut serving = builder.serve_connection(io, service).with_upgrades();
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = drain.cancelled() => {
+    tokio::select! {
+        _ = &mut serving => {}
+        () = idle_for(&drain) => {
             std::pin::Pin::new(&mut serving).graceful_shutdown();
-            (&mut serving).await
+            let _ = (&mut serving).await;
         }
-    };
-    if served.is_err()
-        && let Some(parts) = serving.into_parts()
+    }
+    if let Some(parts) = serving.into_parts()
         && let Some((stream, refused)) = parts.io.into_inner().into_refused()
     {
         let _ = last_words(stream, refused).await;
     }
+}
+
+/// An idle HTTP/1 connection is not closed at once when the router ends: its client may be sending the next request in
+/// this instant. Each answer says `Connection: close` from now on; who is silent longer is closed.
+async fn idle_for(drain: &CancellationToken) {
+    drain.cancelled().await;
+    tokio::time::sleep(IDLE_GRACE).await;
 }
 
 /// What is no clear HTTP is answered by hand; the connection ends.

@@ -83,7 +83,11 @@ impl Front {
             Err(answer) => return Ok(*answer),
         };
         let mut line = self.access.as_ref().map(|log| log.line(connection.ip(), request.method(), &destination.host, &destination.path));
-        let answer = self.route(&connection, request, &destination, &mut line).await?;
+        let http1 = request.version() <= Version::HTTP_11;
+        let mut answer = self.route(&connection, request, &destination, &mut line).await?;
+        if http1 && self.drain.is_cancelled() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(logged(answer, line))
     }
 
