@@ -24,6 +24,7 @@ mod resolver;
 pub mod rootfs;
 mod seccomp;
 mod spec;
+mod volume_disk;
 mod volumes;
 
 pub use cgroup::Metrics;

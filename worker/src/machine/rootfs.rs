@@ -14,6 +14,11 @@ use std::sync::{Arc, Mutex};
 /// Ids that a container has: 0 to 65535, shifted by its base.
 pub const ID_COUNT: u32 = 65_536;
 
+/// What every image must hold, because its root filesystem is read-only when a container is made on it.
+pub const DIRECTORIES_NEEDED: &[&str] = &["proc", "sys", "dev", "run", "tmp", "app", "mnt"];
+/// Files that are covered by the ones of [`super::write_name_files`].
+pub const FILES_NEEDED: &[&str] = &["etc/resolv.conf", "etc/hosts", "etc/hostname"];
+
 /// How a tree is bound into place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
