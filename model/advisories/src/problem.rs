@@ -78,13 +78,11 @@ impl fmt::Display for Problem {
 /// Text from strangers for one terminal line: no control characters, not too long.
 pub(crate) fn clean(text: &str, letters_max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(letters_max));
-    let mut letters = 0;
-    for letter in text.chars() {
-        if letters == letters_max {
+    for (at, letter) in text.chars().enumerate() {
+        if at == letters_max {
             line.push('…');
             break;
         }
-        letters += 1;
         // Bidirectional overrides would let a summary rewrite the line it stands in.
         let hostile = letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         line.push(if hostile { ' ' } else { letter });

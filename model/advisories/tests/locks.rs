@@ -67,8 +67,7 @@ fn composer_lock_gives_versions_lines_and_paths() {
     let found = packages(&[("app/composer.lock", COMPOSER)]);
     assert_eq!(
         brief(&found),
-        ["drupal/core@8.5.0!", "phpunit/phpunit@4.8.36!~", "psr/log@1.1.0", "symfony/http-kernel@v2.8.52", "symfony/yaml@dev-master~"]
-            .map(|text| text.replace("drupal/core@8.5.0!", "drupal/core@8.5.0")),
+        ["drupal/core@8.5.0", "phpunit/phpunit@4.8.36!~", "psr/log@1.1.0", "symfony/http-kernel@v2.8.52", "symfony/yaml@dev-master~"],
         "core and http-kernel need each other, so without composer.json nobody is known to ask for core"
     );
     let manifest = r#"{"require": {"drupal/core": "^8", "php": ">=7"}, "require-dev": {"phpunit/phpunit": "^4"}}"#;
@@ -464,8 +463,7 @@ replace github.com/other/thing v0.2.0 => github.com/fork/thing v0.3.0
 exclude golang.org/x/net v0.0.1
 ";
     let found = packages(&[("go.mod", new), ("go.sum", sum)]);
-    assert_eq!(brief(&found), ["github.com/fork/thing@v0.3.0!", "github.com/gin-gonic/gin@v1.5.0!", "golang.org/x/net@v0.1.0", "stdlib@1.22.0-rc.1!"]
-        .map(|text| text.replace("golang.org/x/net@v0.1.0", "golang.org/x/net@v0.1.0")));
+    assert_eq!(brief(&found), ["github.com/fork/thing@v0.3.0!", "github.com/gin-gonic/gin@v1.5.0!", "golang.org/x/net@v0.1.0", "stdlib@1.22.0-rc.1!"]);
     assert_eq!(find(&found, "golang.org/x/net").line, Some(12));
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::Database;
 use super::codec::{FORMAT, MAGIC, Writer};
 use crate::advisory::{Advisory, Affected, in_range};
 use crate::date::Date;
@@ -142,7 +143,9 @@ impl Builder {
         file.extend(u64::try_from(body.len()).map_err(|_| "too large")?.to_le_bytes());
         file.extend(Sha256::digest(&body));
         file.extend(body);
-        Ok((file, self.counts))
+        let database = Database::from_bytes(file).map_err(|error| error.to_string())?;
+        database.check().ok_or("the database could not be read back")?;
+        Ok((database.bytes, self.counts))
     }
 }
 

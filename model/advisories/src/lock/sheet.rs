@@ -62,7 +62,7 @@ impl<'a> Sheet<'a> {
         }
         let mut found: BTreeMap<(String, String), Package> = BTreeMap::new();
         for (at, node) in self.nodes.iter().enumerate() {
-            if node.own || node.name.is_empty() || node.version.is_empty() || node.name.len() > NAME_BYTES_MAX || node.version.len() > NAME_BYTES_MAX {
+            if node.own || node.name.trim().is_empty() || node.version.trim().is_empty() || node.name.len() > NAME_BYTES_MAX || node.version.len() > NAME_BYTES_MAX {
                 continue;
             }
             let via = self.path(at, &parents);

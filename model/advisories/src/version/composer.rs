@@ -108,7 +108,7 @@ fn branch(text: &str) -> Option<String> {
     let name = text[..cut].trim_end_matches(['-', '.']);
     let mut parts: Vec<&str> = name.split('.').collect();
     let proper = |part: &&str| all_digits(part) || matches!(*part, "x" | "X" | "*");
-    if parts.len() > 4 || !parts.iter().all(|part| proper(&part)) || !all_digits(parts[0]) {
+    if parts.len() > 4 || !parts.iter().all(proper) || !all_digits(parts[0]) {
         return (!name.is_empty()).then(|| format!("dev-{name}"));
     }
     for part in &mut parts {

@@ -39,14 +39,16 @@ impl Gem {
     }
 
     fn order(&self, other: &Gem) -> Ordering {
-        let segment = |gem: &Gem, at: usize| gem.segments.get(at).cloned().unwrap_or_else(|| "0".to_owned());
+        fn segment(gem: &Gem, at: usize) -> &str {
+            gem.segments.get(at).map_or("0", String::as_str)
+        }
         for at in 0..self.segments.len().max(other.segments.len()) {
             let (left, right) = (segment(self, at), segment(other, at));
-            let order = match (all_digits(&left), all_digits(&right)) {
-                (true, true) => by_number(&left, &right),
+            let order = match (all_digits(left), all_digits(right)) {
+                (true, true) => by_number(left, right),
                 (true, false) => Ordering::Greater,
                 (false, true) => Ordering::Less,
-                (false, false) => left.cmp(&right),
+                (false, false) => left.cmp(right),
             };
             if order.is_ne() {
                 return order;

@@ -115,9 +115,11 @@ fn worded<'a>(text: &'a str, word: &str) -> Option<(String, &'a str)> {
 }
 
 fn by_release(left: &[String], right: &[String]) -> Ordering {
-    let part = |release: &[String], at: usize| release.get(at).cloned().unwrap_or_default();
+    fn part(release: &[String], at: usize) -> &str {
+        release.get(at).map_or("", String::as_str)
+    }
     (0..left.len().max(right.len()))
-        .map(|at| by_number(&part(left, at), &part(right, at)))
+        .map(|at| by_number(part(left, at), part(right, at)))
         .find(|order| order.is_ne())
         .unwrap_or(Ordering::Equal)
 }

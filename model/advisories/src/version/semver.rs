@@ -4,10 +4,14 @@ use std::cmp::Ordering;
 
 use super::{all_digits, by_number, ordered_by_order, split_digits};
 
+/// Numbers that a version may have; three by the specification, four in some old ones.
+const NUMBERS_MAX: usize = 4;
+
 /// `1.2.3-rc.1+build`; a leading `v` and missing parts are forgiven, build metadata is ignored.
 #[derive(Clone, Debug)]
 pub struct Semver {
-    numbers: Vec<String>,
+    /// Without allocation: the gate reads a hundred thousand of these for one lock file.
+    numbers: [u128; NUMBERS_MAX],
     prerelease: Vec<String>,
 }
 
@@ -18,18 +22,17 @@ impl Semver {
         let text = text.trim_start_matches('=').trim_start();
         let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
         let text = text.split('+').next()?;
-        let mut numbers = Vec::new();
+        let mut numbers = [0; NUMBERS_MAX];
+        let mut count = 0;
         let mut rest = text;
         loop {
             let (digits, after) = split_digits(rest);
-            if digits.is_empty() {
-                return None;
-            }
-            numbers.push(digits.to_owned());
+            *numbers.get_mut(count)? = digits.parse().ok()?;
+            count += 1;
             match after.strip_prefix('.') {
                 // `2.0.0.rc.1` occurs in old advisories: what is no number is a pre-release.
                 Some(next) if next.starts_with(|letter: char| letter.is_ascii_digit()) => rest = next,
-                Some(next) if numbers.len() >= 3 => {
+                Some(next) if count >= 3 => {
                     rest = next;
                     break;
                 }
@@ -43,26 +46,18 @@ impl Semver {
                 }
             }
         }
-        if numbers.len() > 8 {
-            return None;
-        }
         let prerelease: Vec<String> = if rest.is_empty() { Vec::new() } else { rest.split('.').map(str::to_owned).collect() };
         let proper = |part: &String| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         prerelease.iter().all(proper).then_some(Semver { numbers, prerelease })
     }
 
     fn order(&self, other: &Semver) -> Ordering {
-        let length = self.numbers.len().max(other.numbers.len());
-        let number = |version: &Semver, at: usize| version.numbers.get(at).cloned().unwrap_or_default();
-        (0..length)
-            .map(|at| by_number(&number(self, at), &number(other, at)))
-            .find(|order| order.is_ne())
-            .unwrap_or_else(|| match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
-                (true, true) => Ordering::Equal,
-                (true, false) => Ordering::Greater,
-                (false, true) => Ordering::Less,
-                (false, false) => by_identifiers(&self.prerelease, &other.prerelease),
-            })
+        self.numbers.cmp(&other.numbers).then_with(|| match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
+            (true, true) => Ordering::Equal,
+            (true, false) => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            (false, false) => by_identifiers(&self.prerelease, &other.prerelease),
+        })
     }
 }
 
