@@ -176,7 +176,8 @@ fn name(judge: &mut Judge<'_, '_>, raw: &RawApp) -> Option<(String, At)> {
     }
 }
 
-fn kind(judge: &mut Judge<'_, '_>, node: &Node, at: &At, options: &Options) -> String {
+fn kind(judge: &mut Judge<'_, '_>, node: &Node, parent: &At, options: &Options) -> String {
+    let at = parent;
     let legacy = read::text(node, "toolstack").map(|toolstack| split_type(&toolstack).0.to_owned());
     let Some(value) = node.get("type") else {
         if let Some(legacy) = legacy {
@@ -200,6 +201,13 @@ fn kind(judge: &mut Judge<'_, '_>, node: &Node, at: &At, options: &Options) -> S
         return String::new();
     };
     complain_about_type(judge, kind, false, &at, options);
+    if split_type(kind).0 == "composable" && node.get("stack").is_none() {
+        judge
+            .loader
+            .error(codes::MISSING_KEY, &parent.of(node, "stack"), "required key missing: a composable image needs a stack")
+            .expected("a list of runtimes and packages")
+            .remedy("Add `stack: [\"php@8.4\"]` or the like.");
+    }
     kind.to_owned()
 }
 
@@ -336,6 +344,9 @@ fn extension(judge: &mut Judge<'_, '_>, name: &str, kind: &str, at: &At) {
     let ("php", Some(version)) = split_type(kind) else {
         return;
     };
+    if name.is_empty() {
+        return;
+    }
     match judge_extension(name, version) {
         Ok(()) => {}
         Err(ExtensionFault::Unsupported) => {
@@ -541,7 +552,7 @@ fn stack(node: &Node) -> Option<Stack> {
         list.iter()
             .filter_map(|item| match &item.value.value {
                 Val::Text(name) => Some(StackItem { name: name.clone(), options: Value::Null }),
-                Val::Map(entries) => entries.first().map(|entry| StackItem { name: entry.key.clone(), options: entry.value.json() }),
+                Val::Map(entries) => entries.first().map(|entry| StackItem { name: entry.key.clone(), options: stack_options(entries) }),
                 _ => None,
             })
             .collect()
@@ -557,6 +568,15 @@ fn stack(node: &Node) -> Option<Stack> {
             packages: stack.get("packages").map(|list| items(list.items())).unwrap_or_default(),
         },
     })
+}
+
+/// Options stand below the item's key, or (one indent less, as many write it) beside it.
+fn stack_options(entries: &[crate::node::Entry]) -> Value {
+    let (first, rest) = entries.split_at(1);
+    if rest.is_empty() || !first[0].value.is_null() {
+        return first[0].value.json();
+    }
+    Value::Object(rest.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect())
 }
 
 /// `python@3.12` of a runtime that the language knows.

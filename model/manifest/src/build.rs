@@ -4,7 +4,7 @@ use crate::codes;
 use crate::load::{Loader, NODES_MAX};
 use crate::node::{At, Entry, Item, Mark, Node, Ref, Val};
 use crate::scalar;
-use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StructureStyle, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The deepest real file has 12 levels.
@@ -13,6 +13,43 @@ const DEPTH_MAX: usize = 64;
 const SCALAR_BYTES_MAX: usize = 256 << 10;
 /// Weight of a document with its aliases expanded (see `Node::weight`).
 const EXPANSION_MAX: u64 = 150_000;
+
+/// The way to a value, written out only when there is something to complain about.
+struct Here<'p> {
+    mark: Mark,
+    step: Way<'p>,
+}
+
+enum Way<'p> {
+    Root(&'p str),
+    Key(&'p Here<'p>, &'p str),
+    Item(&'p Here<'p>, usize),
+}
+
+impl Here<'_> {
+    fn at(&self) -> At {
+        let mut path = String::new();
+        self.write(&mut path);
+        At::new(self.mark, path)
+    }
+
+    fn write(&self, path: &mut String) {
+        match self.step {
+            Way::Root(root) => path.push_str(root),
+            Way::Key(parent, key) => {
+                parent.write(path);
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(key);
+            }
+            Way::Item(parent, index) => {
+                parent.write(path);
+                path.push_str(&format!("[{index}]"));
+            }
+        }
+    }
+}
 
 /// The document cannot be read further; the reason has been reported.
 struct Stop;
@@ -31,13 +68,15 @@ pub(crate) struct Builder<'l, 'a> {
     directory: String,
     anchors: BTreeMap<usize, Anchor>,
     aliased: bool,
+    /// Brackets and braces that are open now.
+    flow: Vec<Mark>,
 }
 
 type Source<'s> = Parser<'s, granit_parser::StrInput<'s>>;
 
 impl<'l, 'a> Builder<'l, 'a> {
     pub fn new(loader: &'l mut Loader<'a>, file: u16, directory: &str) -> Builder<'l, 'a> {
-        Builder { loader, file, directory: directory.to_owned(), anchors: BTreeMap::new(), aliased: false }
+        Builder { loader, file, directory: directory.to_owned(), anchors: BTreeMap::new(), aliased: false, flow: Vec::new() }
     }
 
     /// The only document of a text. An empty one is null.
@@ -56,7 +95,7 @@ impl<'l, 'a> Builder<'l, 'a> {
     }
 
     fn stream(&mut self, parser: &mut Source<'_>, path: &str) -> Step<Ref> {
-        let root = At::new(Mark { file: self.file, line: 1, column: 1 }, path);
+        let root = Here { mark: Mark { file: self.file, line: 1, column: 1 }, step: Way::Root(path) };
         let mut found: Option<Ref> = None;
         loop {
             let (event, span) = self.next(parser, &root)?;
@@ -76,7 +115,7 @@ impl<'l, 'a> Builder<'l, 'a> {
     }
 
     /// The next event that matters, or the syntax error.
-    fn next<'s>(&mut self, parser: &mut Source<'s>, at: &At) -> Step<(Event<'s>, Span)> {
+    fn next<'s>(&mut self, parser: &mut Source<'s>, at: &Here<'_>) -> Step<(Event<'s>, Span)> {
         loop {
             match parser.next_event() {
                 None => return Ok((Event::StreamEnd, Span::default())),
@@ -87,32 +126,48 @@ impl<'l, 'a> Builder<'l, 'a> {
         }
     }
 
-    fn syntax(&mut self, error: &ScanError, at: &At) -> Stop {
+    fn syntax(&mut self, error: &ScanError, at: &Here<'_>) -> Stop {
         let info = error.info();
-        if info.contains("recursion limit") || info.contains("nesting") {
+        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
             self.too_deep(at);
             return Stop;
         }
         let marker = error.marker();
         let mark = Mark { file: self.file, line: marker.line() as u32, column: marker.col() as u32 + 1 };
-        let place = At::new(self.opening(error.kind(), mark), "(yaml)");
+        let place = At::new(self.opening(mark), "(yaml)");
         self.loader.error(codes::YAML_SYNTAX, &place, format!("syntax: {}", plain_words(&info)));
         Stop
     }
 
-    /// Where an unclosed quote or bracket opens, when the reader only saw the end.
-    fn opening(&self, kind: &ErrorKind, mark: Mark) -> Mark {
-        let _ = kind;
+    /// Where an unclosed bracket opens, when the reader stumbled only later:
+    /// at a line that is indented no deeper than the one with the bracket.
+    fn opening(&self, mark: Mark) -> Mark {
         let text = &self.loader.files[usize::from(self.file)].text;
-        let lines = text.lines().count() as u32;
-        Mark { line: mark.line.clamp(1, lines.max(1)), ..mark }
+        let lines: Vec<&str> = text.lines().collect();
+        let indent = |line: u32| lines.get(line.saturating_sub(1) as usize).map_or(0, |line| line.len() - line.trim_start().len());
+        let unclosed = self.flow.iter().find(|open| open.line < mark.line && indent(mark.line) <= indent(open.line));
+        let found = unclosed.copied().unwrap_or(mark);
+        Mark { line: found.line.clamp(1, lines.len().max(1) as u32), ..found }
+    }
+
+    fn enter(&mut self, style: StructureStyle, span: Span) {
+        if style == StructureStyle::Flow {
+            let mark = self.mark(span);
+            self.flow.push(mark);
+        }
+    }
+
+    fn leave(&mut self, style: StructureStyle) {
+        if style == StructureStyle::Flow {
+            self.flow.pop();
+        }
     }
 
     fn mark(&self, span: Span) -> Mark {
         Mark { file: self.file, line: span.start.line() as u32, column: span.start.col() as u32 + 1 }
     }
 
-    fn node<'s>(&mut self, parser: &mut Source<'s>, event: Event<'s>, span: Span, at: &At, depth: usize) -> Step<Ref> {
+    fn node<'s>(&mut self, parser: &mut Source<'s>, event: Event<'s>, span: Span, at: &Here<'_>, depth: usize) -> Step<Ref> {
         self.loader.nodes += 1;
         if self.loader.nodes > NODES_MAX {
             let place = At::new(at.mark, "(document)");
@@ -126,23 +181,27 @@ impl<'l, 'a> Builder<'l, 'a> {
         match event {
             Event::Alias(id) => Ok(self.alias(id)),
             Event::UnresolvedAlias(name) => {
-                self.loader.error(codes::ALIAS_UNKNOWN, at, format!("alias to the unknown anchor '{name}'"));
+                self.loader.error(codes::ALIAS_UNKNOWN, &at.at(), format!("alias to the unknown anchor '{name}'"));
                 Ok(Node::broken())
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let node = self.scalar(&text, style, tag.as_deref(), at);
                 self.keep(anchor, node)
             }
-            Event::SequenceStart(_, anchor, tag) => {
+            Event::SequenceStart(style, anchor, tag) => {
                 self.open(anchor, at);
+                self.enter(style, span);
                 let items = self.sequence(parser, at, depth)?;
-                let node = self.tagged(Node::new(Val::List(items)), tag.as_deref(), at, span);
+                self.leave(style);
+                let node = self.tagged(Node::new(Val::List(items)), tag.as_deref(), at);
                 self.keep(anchor, node)
             }
-            Event::MappingStart(_, anchor, tag) => {
+            Event::MappingStart(style, anchor, tag) => {
                 self.open(anchor, at);
+                self.enter(style, span);
                 let entries = self.mapping(parser, at, depth)?;
-                let node = self.tagged(Node::new(Val::Map(entries)), tag.as_deref(), at, span);
+                self.leave(style);
+                let node = self.tagged(Node::new(Val::Map(entries)), tag.as_deref(), at);
                 self.keep(anchor, node)
             }
             _ => Ok(Node::broken()),
@@ -150,15 +209,16 @@ impl<'l, 'a> Builder<'l, 'a> {
     }
 
     /// Told at the innermost key: an index of sixty brackets helps nobody.
-    fn too_deep(&mut self, at: &At) {
+    fn too_deep(&mut self, at: &Here<'_>) {
+        let at = at.at();
         let key = at.path.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '[' | ']'));
         let place = At::new(at.mark, if key.is_empty() { "(document)" } else { key });
         self.loader.error(codes::DEEP_NESTING, &place, format!("nested deeper than {DEPTH_MAX} levels"));
     }
 
-    fn open(&mut self, anchor: usize, at: &At) {
+    fn open(&mut self, anchor: usize, at: &Here<'_>) {
         if anchor > 0 {
-            self.anchors.insert(anchor, Anchor::Open(at.clone()));
+            self.anchors.insert(anchor, Anchor::Open(at.at()));
         }
     }
 
@@ -182,10 +242,10 @@ impl<'l, 'a> Builder<'l, 'a> {
         }
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: &At) -> Ref {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: &Here<'_>) -> Ref {
         if text.len() > SCALAR_BYTES_MAX {
             self.loader
-                .error(codes::HUGE_SCALAR, at, format!("a value of {} bytes is over the limit of {SCALAR_BYTES_MAX}", text.len()));
+                .error(codes::HUGE_SCALAR, &at.at(), format!("a value of {} bytes is over the limit of {SCALAR_BYTES_MAX}", text.len()));
             return Node::broken();
         }
         let plain = || Node::new(if style == ScalarStyle::Plain { scalar::resolve(text) } else { Val::Text(text.to_owned()) });
@@ -193,8 +253,8 @@ impl<'l, 'a> Builder<'l, 'a> {
             return plain();
         };
         match tag_name(tag).as_str() {
-            "!include" => self.include_scalar(text, at),
-            "!archive" => self.archive(text, at),
+            "!include" => self.include_scalar(text, &at.at()),
+            "!archive" => self.archive(text, &at.at()),
             "!" | "!!str" => Node::new(Val::Text(text.to_owned())),
             "!!int" | "!!float" | "!!bool" | "!!null" => Node::new(scalar::resolve(text)),
             name => self.unknown_tag(name, at),
@@ -202,33 +262,33 @@ impl<'l, 'a> Builder<'l, 'a> {
     }
 
     /// A list or mapping that carries a tag.
-    fn tagged(&mut self, node: Ref, tag: Option<&Tag>, at: &At, _span: Span) -> Ref {
+    fn tagged(&mut self, node: Ref, tag: Option<&Tag>, at: &Here<'_>) -> Ref {
         let Some(tag) = tag else {
             return node;
         };
         match (tag_name(tag).as_str(), &node.value) {
-            ("!include", Val::Map(_)) => self.include_mapping(&node, at),
+            ("!include", Val::Map(_)) => self.include_mapping(&node, &at.at()),
             ("!" | "!!map", Val::Map(_)) | ("!" | "!!seq", Val::List(_)) => node,
             ("!include" | "!archive", _) => {
                 let what = node.kind();
-                self.loader.error(codes::WRONG_TYPE, at, format!("a path is expected, found {what}")).expected("path");
+                self.loader.error(codes::WRONG_TYPE, &at.at(), format!("a path is expected, found {what}")).expected("path");
                 Node::broken()
             }
             (name, _) => self.unknown_tag(name, at),
         }
     }
 
-    fn unknown_tag(&mut self, name: &str, at: &At) -> Ref {
+    fn unknown_tag(&mut self, name: &str, at: &Here<'_>) -> Ref {
         let shown: String = name.chars().take(80).collect();
         let near = ["!include", "!archive"].into_iter().find(|known| crate::near::distance(known, &shown) <= 2);
         self.loader
-            .error(codes::UNKNOWN_TAG, at, format!("unknown tag {shown}"))
+            .error(codes::UNKNOWN_TAG, &at.at(), format!("unknown tag {shown}"))
             .expected("!include or !archive")
             .suggest(near.map(str::to_owned));
         Node::broken()
     }
 
-    fn sequence(&mut self, parser: &mut Source<'_>, at: &At, depth: usize) -> Step<Vec<Item>> {
+    fn sequence(&mut self, parser: &mut Source<'_>, at: &Here<'_>, depth: usize) -> Step<Vec<Item>> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next(parser, at)?;
@@ -236,13 +296,13 @@ impl<'l, 'a> Builder<'l, 'a> {
                 return Ok(items);
             }
             let mark = self.mark(span);
-            let place = At::new(mark, format!("{}[{}]", at.path, items.len()));
+            let place = Here { mark, step: Way::Item(at, items.len()) };
             let value = self.node(parser, event, span, &place, depth + 1)?;
             items.push(Item { at: mark, value });
         }
     }
 
-    fn mapping(&mut self, parser: &mut Source<'_>, at: &At, depth: usize) -> Step<Vec<Entry>> {
+    fn mapping(&mut self, parser: &mut Source<'_>, at: &Here<'_>, depth: usize) -> Step<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         let mut merges: Vec<(At, Ref)> = Vec::new();
@@ -270,25 +330,25 @@ impl<'l, 'a> Builder<'l, 'a> {
                 }
             };
             let Some((key, style)) = key else {
-                let place = At::new(mark, at.path.clone());
+                let path = at.at().path;
+                let place = At::new(mark, if path.is_empty() { "(yaml)".to_owned() } else { path });
                 self.loader.error(codes::BAD_KEY, &place, "a key must be text; quote it").expected("text");
                 let (event, span) = self.next(parser, at)?;
                 self.node(parser, event, span, at, depth + 1)?;
                 continue;
             };
-            let entry = Entry { key, at: mark, value: Node::null() };
-            let place = at.key(&entry);
+            let place = Here { mark, step: Way::Key(at, &key) };
             let (event, span) = self.next(parser, &place)?;
             let value = self.node(parser, event, span, &place, depth + 1)?;
-            if entry.key == "<<" && style == ScalarStyle::Plain {
-                merges.push((place, value));
-            } else if let Some(first) = seen.get(&entry.key) {
+            if key == "<<" && style == ScalarStyle::Plain {
+                merges.push((place.at(), value));
+            } else if let Some(first) = seen.get(&key) {
                 self.loader
-                    .error(codes::DUPLICATE_KEY, &place, format!("duplicate key, first at line {first}"))
+                    .error(codes::DUPLICATE_KEY, &place.at(), format!("duplicate key, first at line {first}"))
                     .remedy(format!("Keep one of lines {first} and {}.", mark.line));
             } else {
-                seen.insert(entry.key.clone(), mark.line);
-                entries.push(Entry { value, ..entry });
+                seen.insert(key.clone(), mark.line);
+                entries.push(Entry { key, at: mark, value });
             }
         }
     }

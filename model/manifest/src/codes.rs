@@ -134,6 +134,8 @@ codes! {
         "A part of a service's `configuration` names something that the same configuration does not define: a schema, a database, a core.";
     ARCHIVE_CONTENT = "SW-402", "an archive that lacks a file", "Add the file to the directory.",
         "A Solr configuration directory holds solrconfig.xml and schema.xml (or managed-schema).";
+    BAD_VCL = "SW-403", "VCL that says too much", "Remove it from the VCL.",
+        "The platform puts the version line, one backend per relationship and vcl_init before the VCL of the project, so the project's VCL should have none of these. Real projects do have the version line; it is warned about.";
     NO_ROUTES_FILE = "SW-501", "no routes file", "Add a routes file that names the application for each address.",
         "Without a routes file a project with one application gets the default route. With several applications nobody knows which one is meant.";
     BAD_ROUTE_URL = "SW-502", "a route key that is no URL template", "Write \"https://{default}/\" or a sub-domain, domain or path of that.",

@@ -3,6 +3,7 @@
 use crate::build::Builder;
 use crate::codes;
 use crate::load::{ARCHIVE_BYTES_MAX, join_inside};
+use crate::near::nearest;
 use crate::node::{Archive, At, Node, Ref, Val};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,10 +20,13 @@ impl Builder<'_, '_> {
     }
 
     pub(crate) fn include_mapping(&mut self, node: &Ref, at: &At) -> Ref {
-        for entry in node.entries() {
-            if entry.key != "type" && entry.key != "path" {
-                self.loader().error(codes::UNKNOWN_KEY, &at.key(entry), "unknown key of !include").expected("type, path");
-            }
+        let strange: Vec<_> = node.entries().iter().filter(|entry| entry.key != "type" && entry.key != "path").collect();
+        for entry in &strange {
+            let near = nearest(&entry.key, ["type", "path"]);
+            self.loader().error(codes::UNKNOWN_KEY, &at.key(entry), "unknown key of !include").expected("type, path").suggest(near);
+        }
+        if !strange.is_empty() {
+            return Node::broken();
         }
         let kind = match node.get("type") {
             None => "yaml",

@@ -3,7 +3,7 @@
 use crate::app::AppDraft;
 use crate::codes;
 use crate::near::nearest;
-use crate::node::{At, Mark, Node, Val};
+use crate::node::{At, Entry, Mark, Node, Val};
 use crate::options::Options;
 use crate::route::RouteDraft;
 use crate::service::{ServiceDraft, engine_name};
@@ -58,7 +58,12 @@ pub(crate) fn collect(judge: &mut Judge<'_, '_>, node: &Node, at: &At, holder: H
                     continue;
                 }
             },
-            Val::Map(_) => {
+            Val::Map(entries) => {
+                // What the table complained about leads nowhere anyway.
+                let odd = |entry: &Entry| !matches!(entry.key.as_str(), "service" | "endpoint") || !matches!(entry.value.value, Val::Text(_) | Val::Null);
+                if entries.iter().any(odd) {
+                    continue;
+                }
                 let text = |key: &str| entry.value.get(key).and_then(|value| value.text()).map(str::to_owned);
                 (text("service").unwrap_or_else(|| entry.key.clone()), text("endpoint"))
             }
@@ -144,7 +149,7 @@ fn resolve(judge: &mut Judge<'_, '_>, link: &Link, targets: &Targets) -> Option<
         return Some(Relationship { service: link.service.clone(), endpoint: endpoint.clone() });
     }
     let Some(service) = targets.services.get(&link.service) else {
-        unknown_target(judge, &link.at, &link.service, targets);
+        unknown_target(judge, &link.at, &link.service, link.endpoint.as_deref(), targets);
         return None;
     };
     let (endpoints, default) = service.as_ref()?;
@@ -160,16 +165,24 @@ fn resolve(judge: &mut Judge<'_, '_>, link: &Link, targets: &Targets) -> Option<
     Some(Relationship { service: link.service.clone(), endpoint })
 }
 
-fn unknown_target(judge: &mut Judge<'_, '_>, at: &At, name: &str, targets: &Targets) {
+fn unknown_target(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: Option<&str>, targets: &Targets) {
     if targets.incomplete {
         return;
     }
     let known: Vec<&str> = targets.applications.iter().map(String::as_str).chain(targets.services.keys().map(String::as_str)).collect();
-    judge
+    let near = nearest(name, known.iter().copied());
+    let whole = near.as_ref().map(|near| match endpoint {
+        Some(endpoint) => format!("Write `{near}:{}`.", short(endpoint)),
+        None => format!("Write `{near}`."),
+    });
+    let draft = judge
         .loader
         .error(codes::UNKNOWN_TARGET, at, format!("no application or service '{}'", short(name)))
         .expected(known.join(", "))
-        .suggest(nearest(name, known.iter().copied()));
+        .suggest(near);
+    if let Some(whole) = whole {
+        draft.remedy(whole);
+    }
 }
 
 fn unknown_endpoint(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: &str, known: &[String]) {
@@ -194,7 +207,7 @@ fn mounted_services(judge: &mut Judge<'_, '_>, app: &AppDraft, services: &[Servi
                 let message = format!("'{}' is an application, network-storage expected", mount.service);
                 judge.loader.error(codes::MOUNT_SERVICE, &mount.at, message).expected("a network-storage service");
             }
-            None => unknown_target(judge, &mount.at, &mount.service, targets),
+            None => unknown_target(judge, &mount.at, &mount.service, None, targets),
         }
     }
 }
@@ -219,7 +232,7 @@ fn upstream(judge: &mut Judge<'_, '_>, route: &RouteDraft, targets: &Targets, se
         return;
     }
     match targets.services.get(upstream) {
-        None => unknown_target(judge, at, upstream, targets),
+        None => unknown_target(judge, at, upstream, Some(endpoint), targets),
         Some(None) => {}
         Some(Some((endpoints, _))) if !endpoints.contains(endpoint) => unknown_endpoint(judge, at, upstream, endpoint, endpoints),
         Some(Some(_)) => {
@@ -239,7 +252,7 @@ struct Edge {
 }
 
 /// Circles told one by one; whoever has more sees the rest after mending these.
-const CIRCLE_SEARCHES_MAX: usize = 200;
+const CIRCLE_SEARCHES_MAX: usize = 40;
 
 /// Every link that is part of a circle is complained about, with the circle.
 fn circles(judge: &mut Judge<'_, '_>, edges: &[Edge]) {

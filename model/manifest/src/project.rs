@@ -130,7 +130,11 @@ fn read_files(loader: &mut Loader<'_>, flavour: Flavour) -> Raw {
                         }
                     }
                     Val::Null => {}
-                    _ => read_app_mapping(loader, &node, &root, &applications, &included, &mut raw),
+                    Val::Map(_) => read_app_mapping(loader, &node, &root, &applications, &included, &mut raw),
+                    _ => {
+                        named_entries(loader, &node, &root);
+                        raw.apps_unknown = true;
+                    }
                 }
             }
             None => raw.apps_unknown = true,
@@ -243,6 +247,9 @@ fn read_upsun(loader: &mut Loader<'_>, flavour: Flavour) -> Raw {
         };
         let included = loader.included.clone();
         let root = At::new(Mark { file, line: 1, column: 1 }, "");
+        if !matches!(node.value, Val::Map(_) | Val::Null) {
+            raw.apps_unknown = true;
+        }
         for section in named_entries(loader, &node, &root) {
             let at = root.key(&section);
             if !matches!(section.key.as_str(), "applications" | "services" | "routes") {
@@ -253,7 +260,8 @@ fn read_upsun(loader: &mut Loader<'_>, flavour: Flavour) -> Raw {
                     .suggest(near);
                 continue;
             }
-            if section.value.is_broken() {
+            if !matches!(section.value.value, Val::Map(_) | Val::Null) {
+                named_entries(loader, &section.value, &at);
                 match section.key.as_str() {
                     "applications" => raw.apps_unknown = true,
                     "services" => raw.services_unknown = true,

@@ -362,13 +362,13 @@ fn redirect_loops(judge: &mut Judge<'_, '_>, routes: &[RouteDraft]) {
     for (from, next) in twins {
         table.entry(from).or_insert(next);
     }
+    let written: BTreeSet<String> = routes.iter().filter_map(|draft| draft.url.as_ref().map(address)).collect();
     for draft in routes {
         let (Some(url), Some(to), Some(at), RouteKind::Redirect { .. }) = (&draft.url, &draft.to, &draft.at, &draft.route.kind) else {
             continue;
         };
         let twin = UrlTemplate { scheme: if url.scheme == "http" { "https" } else { "http" }.to_owned(), ..url.clone() };
-        let written_twin = routes.iter().any(|other| other.url.as_ref().is_some_and(|other| address(other) == address(&twin)));
-        let starts = if written_twin { vec![address(url)] } else { vec![address(url), address(&twin)] };
+        let starts = if written.contains(&address(&twin)) { vec![address(url)] } else { vec![address(url), address(&twin)] };
         let Some(chain) = starts.iter().find_map(|start| loop_from(&table, start)) else {
             continue;
         };

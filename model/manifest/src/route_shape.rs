@@ -2,11 +2,10 @@
 
 use crate::shape::{Key, Shape, Table, key, required};
 use crate::{codes, duration, pcre};
-use crate::node::{At, Node};
+use crate::node::{At, Node, Val};
 use crate::shape::Judge;
 
 const TEXT: Shape = Shape::Text;
-const TEXT_LIST: Shape = Shape::List(&TEXT);
 const DURATION: Shape = Shape::Duration { check: duration::check };
 const CODE: Shape = Shape::IntChoice { choices: &[301, 302, 307, 308], what: "301, 302, 307 or 308" };
 
@@ -122,7 +121,7 @@ const TLS: Table = Table {
         key("min_version", Shape::Choice(&["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"]), "Oldest protocol"),
         key("strict_transport_security", Shape::Table(&HSTS), "Strict transport security"),
         key("client_authentication", Shape::Choice(&["request", "require"]), "Client certificates"),
-        key("client_certificate_authorities", TEXT_LIST, "Authorities of client certificates, PEM"),
+        key("client_certificate_authorities", Shape::List(&Shape::Format { what: "a certificate in PEM form", check: certificate }), "Authorities of client certificates, PEM"),
     ],
     refused: &[],
 };
@@ -150,12 +149,20 @@ fn cache_header(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
     }
 }
 
+fn certificate(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
+    if !node.text().unwrap_or_default().contains("-----BEGIN CERTIFICATE-----") {
+        judge
+            .loader
+            .error(codes::BAD_VALUE, at, "a certificate in PEM form is expected")
+            .expected("-----BEGIN CERTIFICATE-----")
+            .remedy("Use !include {type: string, path: ca.pem}.");
+    }
+}
+
 /// `/…/` is a regular expression on the cookie's name.
 fn cache_cookie(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
     let cookie = node.text().unwrap_or_default();
-    if let Some(pattern) = cookie.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'))
-        && let Err(fault) = pcre::check_pcre(pattern)
-    {
-        judge.loader.error(codes::BAD_REGEX, at, fault).expected("regular expression (PCRE)");
+    if let Some(pattern) = cookie.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
+        pcre::check_key(judge, &Node { value: Val::Text(pattern.to_owned()), weight: 1 }, at);
     }
 }

@@ -128,6 +128,10 @@ fn configured(judge: &mut Judge<'_, '_>, node: &Ref, at: &At, engine: &EngineKin
         "mysql" | "mariadb" | "oracle-mysql" => databases(judge, written, &place, &SQL),
         "postgresql" => databases(judge, written, &place, &POSTGRESQL),
         "solr" => solr(judge, written, &place),
+        "varnish" => {
+            vcl(judge, written, &place);
+            written.json()
+        }
         "redis" | "redis-persistent" | "valkey" | "valkey-persistent" => with_default(written, "maxmemory_policy", json!("allkeys-lru")),
         "mercure" => {
             let mut value = with_default(written, "anonymous", json!(false));
@@ -259,6 +263,23 @@ fn solr(judge: &mut Judge<'_, '_>, written: &Node, at: &At) -> Value {
         map.entry("endpoints").or_insert_with(|| json!({"solr": {"core": first}}));
     }
     value
+}
+
+/// The platform writes the version line, the backends and `vcl_init` itself.
+fn vcl(judge: &mut Judge<'_, '_>, written: &Node, at: &At) {
+    let Some(text) = written.get("vcl").and_then(|vcl| vcl.text()) else {
+        return;
+    };
+    let code = text.lines().map(|line| line.split(['#']).next().unwrap_or_default().trim());
+    for line in code {
+        let version = line.strip_prefix("vcl ").is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+        let init = line.strip_prefix("sub ").is_some_and(|rest| rest.trim_start().starts_with("vcl_init"));
+        if version || init {
+            let what = if version { "a vcl version line" } else { "vcl_init" };
+            judge.loader.warning(codes::BAD_VCL, &at.of(written, "vcl"), format!("the VCL holds {what}, which the platform writes itself"));
+            return;
+        }
+    }
 }
 
 /// `mariadb` of `mariadb:10.6`.

@@ -93,7 +93,7 @@ impl Judge<'_, '_> {
                 let number = node.int().unwrap_or_default();
                 if number < *min || number > *max {
                     let bound = if number < *min { format!("at least {min}") } else { format!("at most {max}") };
-                    self.loader.error(codes::BAD_VALUE, at, format!("{bound} expected, found {number}")).expected(format!("{what}, {bound}"));
+                    self.loader.error(codes::BAD_VALUE, at, format!("{bound} expected, found {number}")).expected(format!("{what}, {bound}")).remedy(format!("Write a number of {bound}."));
                 }
             }
             Shape::IntChoice { choices, what } => {

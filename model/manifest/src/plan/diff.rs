@@ -117,14 +117,17 @@ impl Planner<'_> {
         if let (Value::Object(before), Value::Object(after)) = (&before, &after) {
             for (key, value) in after {
                 let former = before.get(key).unwrap_or(&Value::Null);
-                if former != value {
+                if key == "mounts" {
+                    self.entries(&subject, key, former, value, Consequence::Rebuild, "mounts are made ready in the build");
+                } else if former != value {
                     self.change(&subject, ChangeKind::Changed, key, shown(former), shown(value), Consequence::Rebuild, format!("{key} is part of the build"));
                 }
             }
         }
-        let run_time: [(&str, Value, Value); 11] = [
+        let links = |app: &Application| -> Value { app.relationships.iter().map(|(name, to)| (name.clone(), json!(format!("{}:{}", to.service, to.endpoint)))).collect::<serde_json::Map<_, _>>().into() };
+        self.entries(&subject, "relationships", &links(old), &links(new), Consequence::Restart, "containers reach what their relationships name");
+        let run_time: [(&str, Value, Value); 10] = [
             ("size", json!(old.size), json!(new.size)),
-            ("relationships", json!(old.relationships), json!(new.relationships)),
             ("access", json!(old.access), json!(new.access)),
             ("crons", ordered(&old.crons), ordered(&new.crons)),
             ("workers", ordered(&old.workers), ordered(&new.workers)),
@@ -146,6 +149,26 @@ impl Planner<'_> {
             self.change(&subject, ChangeKind::Changed, "web", None, None, Consequence::Restart, "web changes the containers, not the build");
         }
         self.disk(&subject, old.disk, new.disk);
+    }
+
+    /// One change for each entry of a mapping that differs.
+    fn entries(&mut self, subject: &Subject, what: &str, before: &Value, after: &Value, consequence: Consequence, why: &str) {
+        let empty = serde_json::Map::new();
+        let (before, after) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for name in names {
+            let (old, new) = (before.get(name), after.get(name));
+            if old == new {
+                continue;
+            }
+            let kind = match (old, new) {
+                (None, _) => ChangeKind::Added,
+                (_, None) => ChangeKind::Removed,
+                _ => ChangeKind::Changed,
+            };
+            let (old, new) = (old.and_then(shown), new.and_then(shown));
+            self.change(subject, kind, &format!("{what}.{name}"), old, new, consequence, why);
+        }
     }
 
     fn disk(&mut self, subject: &Subject, old: Option<u64>, new: Option<u64>) {
@@ -215,7 +238,7 @@ impl Planner<'_> {
         }
         self.disk(&subject, old.disk, new.disk);
         if old.configuration != new.configuration {
-            self.change(&subject, ChangeKind::Changed, "configuration", shown(&old.configuration), shown(&new.configuration), Consequence::Restart, "the service is started with the new configuration");
+            self.entries(&subject, "configuration", &old.configuration, &new.configuration, Consequence::Restart, "the service is started with the new configuration");
             if family(old) == family(new) {
                 self.dropped(&subject, old, new);
             }

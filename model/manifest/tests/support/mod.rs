@@ -1,4 +1,5 @@
-//! Finds the shared corpus and reads a folder as a tree.
+//! Finds the shared corpus, reads a folder as a tree, tells the time a thread has worked.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use slipway_manifest::{Tree, TreeEntry, TreeError};
 use std::collections::BTreeMap;
@@ -57,4 +58,11 @@ impl Tree for Folder {
         }
         std::fs::read(self.root.join(path)).map_err(|error| TreeError::Unreadable(error.to_string()))
     }
+}
+
+/// How long this thread has worked.
+pub fn processor_time() -> std::time::Duration {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
+    let nanoseconds = statistics.split(' ').next().and_then(|first| first.parse().ok()).expect("nanoseconds");
+    std::time::Duration::from_nanos(nanoseconds)
 }
