@@ -29,9 +29,18 @@ fn main() -> ExitCode {
     let program = std::env::current_exe().expect("own program");
     let mut good = true;
     for _ in 0..ROUNDS {
-        good &= Command::new(&program).arg("measure").arg(folder.path()).status().expect("measure").success();
+        good &= Command::new(&program)
+            .arg("measure")
+            .arg(folder.path())
+            .status()
+            .expect("measure")
+            .success();
     }
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Numbers that look like chance and are the same each time.
@@ -49,7 +58,11 @@ impl Dice {
 /// Names as uneven as real ones: few packages have many advisories.
 fn name(dice: &mut Dice) -> String {
     let popular = dice.roll(10) < 3;
-    if popular { format!("lib-{}", dice.roll(2_000)) } else { format!("lib-{}", dice.roll(40_000)) }
+    if popular {
+        format!("lib-{}", dice.roll(2_000))
+    } else {
+        format!("lib-{}", dice.roll(40_000))
+    }
 }
 
 fn make(folder: &Path) {
@@ -57,7 +70,8 @@ fn make(folder: &Path) {
     let mut dice = Dice(0x5eed_5eed_5eed);
     let mut builder = Builder::new();
     for at in 0..ADVISORIES {
-        let ecosystem = ["npm", "npm", "PyPI", "Packagist", "Maven", "Go", "RubyGems"][dice.roll(7) as usize];
+        let ecosystem =
+            ["npm", "npm", "PyPI", "Packagist", "Maven", "Go", "RubyGems"][dice.roll(7) as usize];
         let (major, minor) = (dice.roll(8), dice.roll(20));
         let word = ["LOW", "MODERATE", "HIGH", "CRITICAL"][dice.roll(4) as usize];
         let mut ranges = String::new();
@@ -85,10 +99,13 @@ fn make(folder: &Path) {
             builder.add(one);
         }
     }
-    let (bytes, counts) = builder.finish(Date::from_unix(1_780_000_000)).expect("finish");
+    let (bytes, counts) = builder
+        .finish(Date::from_unix(1_780_000_000))
+        .expect("finish");
     save(&folder.join("advisories.db"), &bytes).expect("save");
 
-    let mut lock = r#"{"lockfileVersion": 3, "packages": {"": {"dependencies": {"lib-0": "*"}}"#.to_owned();
+    let mut lock =
+        r#"{"lockfileVersion": 3, "packages": {"": {"dependencies": {"lib-0": "*"}}"#.to_owned();
     for at in 0..PACKAGES {
         let _ = write!(
             lock,
@@ -102,16 +119,28 @@ fn make(folder: &Path) {
     }
     lock.push_str("}}");
     std::fs::write(folder.join("package-lock.json"), lock).expect("lock file");
-    println!("made {} advisories, {} bytes, in {:?}", counts.advisories, bytes.len(), begun.elapsed());
+    println!(
+        "made {} advisories, {} bytes, in {:?}",
+        counts.advisories,
+        bytes.len(),
+        begun.elapsed()
+    );
 }
 
 fn measure(folder: &Path) -> ExitCode {
     let begun = Instant::now();
     let database = open(&folder.join("advisories.db")).expect("database");
     let loaded = begun.elapsed();
-    let locks = collect([("package-lock.json", || std::fs::read(folder.join("package-lock.json")))]);
+    let locks = collect([("package-lock.json", || {
+        std::fs::read(folder.join("package-lock.json"))
+    })]);
     let read = begun.elapsed();
-    let verdict = judge(&locks.packages, &database, &Preflight::default(), Date::from_unix(1_780_000_000));
+    let verdict = judge(
+        &locks.packages,
+        &database,
+        &Preflight::default(),
+        Date::from_unix(1_780_000_000),
+    );
     let all = begun.elapsed();
     let memory = peak_kb();
     println!(
@@ -126,14 +155,30 @@ fn measure(folder: &Path) -> ExitCode {
         verdict.refused.len(),
         verdict.warned.len()
     );
-    assert_eq!((database.len(), verdict.packages), (ADVISORIES as usize, PACKAGES as usize));
-    assert!(verdict.is_refused(), "the synthetic data hold critical ones");
-    if all.as_millis() < TIME_MAX_MS && memory < MEMORY_MAX_KB { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    assert_eq!(
+        (database.len(), verdict.packages),
+        (ADVISORIES as usize, PACKAGES as usize)
+    );
+    assert!(
+        verdict.is_refused(),
+        "the synthetic data hold critical ones"
+    );
+    if all.as_millis() < TIME_MAX_MS && memory < MEMORY_MAX_KB {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The largest resident size of this process.
 fn peak_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc/self/status");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("VmHWM");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
 }

@@ -55,7 +55,10 @@ pub enum EventKind {
 
 impl Event {
     pub fn new(kind: EventKind, version: impl Into<String>) -> Event {
-        Event { kind, version: version.into() }
+        Event {
+            kind,
+            version: version.into(),
+        }
     }
 }
 
@@ -63,14 +66,26 @@ impl Affected {
     /// OSV's evaluation: named in `versions`, or inside any range.
     pub fn covers(&self, installed: &str, parsed: Option<&Version>) -> bool {
         let named = self.versions.iter().any(|one| {
-            one == installed || parsed.is_some_and(|parsed| Version::parse(self.ecosystem, one).as_ref() == Some(parsed))
+            one == installed
+                || parsed.is_some_and(|parsed| {
+                    Version::parse(self.ecosystem, one).as_ref() == Some(parsed)
+                })
         });
-        named || parsed.is_some_and(|parsed| self.ranges.iter().any(|events| in_range(self.ecosystem, events, parsed)))
+        named
+            || parsed.is_some_and(|parsed| {
+                self.ranges
+                    .iter()
+                    .any(|events| in_range(self.ecosystem, events, parsed))
+            })
     }
 
     /// Every version that ends a range, for the search of a fixed one.
     pub fn fixes(&self) -> impl Iterator<Item = &str> {
-        self.ranges.iter().flatten().filter(|event| event.kind == EventKind::Fixed).map(|event| event.version.as_str())
+        self.ranges
+            .iter()
+            .flatten()
+            .filter(|event| event.kind == EventKind::Fixed)
+            .map(|event| event.version.as_str())
     }
 }
 

@@ -50,12 +50,15 @@ impl Date {
         let year_of_era = year.rem_euclid(400);
         let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        i32::try_from(era * 146_097 + day_of_era - 719_468).ok().map(Date)
+        i32::try_from(era * 146_097 + day_of_era - 719_468)
+            .ok()
+            .map(Date)
     }
 }
 
 fn digits(text: &str, length: usize) -> Option<i64> {
-    (text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    (text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
 }
 
 fn month_days(year: i64, month: i64) -> i64 {
@@ -72,7 +75,8 @@ impl fmt::Display for Date {
         let days = i64::from(self.0) + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month + 2) / 5 + 1;
@@ -103,7 +107,9 @@ impl Serialize for Date {
 
 impl<'de> Deserialize<'de> for Date {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -123,8 +129,19 @@ mod tests {
             let date: Date = text.parse().expect(text);
             assert_eq!((date.days(), date.to_string().as_str()), (days, text));
         }
-        assert_eq!(Date::read("2023-11-22 0:00:00"), Date::read("2023-11-22T17:15:44Z"));
-        for wrong in ["", "2023-13-01", "2023-02-29", "2023-1-01", "2023-01-011", "yesterday!", "２023-01-01"] {
+        assert_eq!(
+            Date::read("2023-11-22 0:00:00"),
+            Date::read("2023-11-22T17:15:44Z")
+        );
+        for wrong in [
+            "",
+            "2023-13-01",
+            "2023-02-29",
+            "2023-1-01",
+            "2023-01-011",
+            "yesterday!",
+            "２023-01-01",
+        ] {
             assert_eq!(Date::read(wrong), None, "{wrong}");
         }
     }

@@ -45,7 +45,9 @@ impl Ecosystem {
     /// Reads OSV's spelling; a repository after a colon (`Packagist:https://…`) is the same world.
     pub fn from_osv(text: &str) -> Option<Ecosystem> {
         let name = text.split(':').next().unwrap_or_default();
-        Ecosystem::ALL.into_iter().find(|one| one.name().eq_ignore_ascii_case(name))
+        Ecosystem::ALL
+            .into_iter()
+            .find(|one| one.name().eq_ignore_ascii_case(name))
     }
 
     /// The code in the database file; a code is never given to another ecosystem.
@@ -119,7 +121,9 @@ fn escape_path(text: &str) -> String {
 fn escape(text: &str, out: &mut String, keep_slash: bool) {
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => {
+                out.push(char::from(byte))
+            }
             b'/' if keep_slash => out.push('/'),
             _ => {
                 use fmt::Write as _;
@@ -136,14 +140,23 @@ mod tests {
 
     #[test]
     fn names_and_purls_follow_each_ecosystem() {
-        assert_eq!(Ecosystem::PyPI.normal_name("Zope.Interface__x"), "zope-interface-x");
-        assert_eq!(Ecosystem::Packagist.normal_name("Drupal/Core"), "drupal/core");
+        assert_eq!(
+            Ecosystem::PyPI.normal_name("Zope.Interface__x"),
+            "zope-interface-x"
+        );
+        assert_eq!(
+            Ecosystem::Packagist.normal_name("Drupal/Core"),
+            "drupal/core"
+        );
         assert_eq!(
             Ecosystem::from_osv("Packagist:https://packages.drupal.org/8"),
             Some(Ecosystem::Packagist)
         );
         assert_eq!(Ecosystem::from_osv("Debian:12"), None);
-        assert_eq!(Ecosystem::Npm.purl("@babel/core", "7.0.0"), "pkg:npm/%40babel/core@7.0.0");
+        assert_eq!(
+            Ecosystem::Npm.purl("@babel/core", "7.0.0"),
+            "pkg:npm/%40babel/core@7.0.0"
+        );
         assert_eq!(
             Ecosystem::Maven.purl("org.x:y", "1.0+b"),
             "pkg:maven/org.x/y@1.0%2Bb"

@@ -37,14 +37,25 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Advisory, String> {
         return Err(format!("larger than {ENTRY_BYTES_MAX} bytes"));
     }
     let entry: Entry = serde_yaml::from_slice(bytes).map_err(|error| error.to_string())?;
-    let name = entry.reference.strip_prefix("composer://").ok_or("`reference` is no composer:// package")?;
+    let name = entry
+        .reference
+        .strip_prefix("composer://")
+        .ok_or("`reference` is no composer:// package")?;
     let name = Ecosystem::Packagist.normal_name(name);
     let stem = path.rsplit('/').next().unwrap_or(path);
-    let stem = stem.strip_suffix(".yaml").or_else(|| stem.strip_suffix(".yml")).unwrap_or(stem);
+    let stem = stem
+        .strip_suffix(".yaml")
+        .or_else(|| stem.strip_suffix(".yml"))
+        .unwrap_or(stem);
     let title = entry.title.unwrap_or_default();
     let link = entry.link.unwrap_or_default();
 
-    let mut aliases: Vec<String> = entry.cve.iter().filter(|cve| is_cve(cve)).cloned().collect();
+    let mut aliases: Vec<String> = entry
+        .cve
+        .iter()
+        .filter(|cve| is_cve(cve))
+        .cloned()
+        .collect();
     // GitHub gives one id to one vulnerability; the file name or the link then names the same.
     for text in [stem, link.rsplit('/').next().unwrap_or_default()] {
         if text.starts_with("GHSA-") && text.len() == 19 {
@@ -54,7 +65,12 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Advisory, String> {
     aliases.sort();
     aliases.dedup();
     let mut labels: Vec<String> = label_of_url(link.trim()).into_iter().collect();
-    labels.extend(title.split_whitespace().filter(|word| word.starts_with("SA-") || word.starts_with("TYPO3-")).map(str::to_owned));
+    labels.extend(
+        title
+            .split_whitespace()
+            .filter(|word| word.starts_with("SA-") || word.starts_with("TYPO3-"))
+            .map(str::to_owned),
+    );
     if !stem.starts_with(|letter: char| letter.is_ascii_digit()) {
         labels.push(stem.to_owned());
     }
@@ -62,9 +78,23 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Advisory, String> {
     labels.sort();
     labels.dedup();
 
-    let ranges = entry.branches.values().map(|branch| range(&branch.versions)).collect::<Result<Vec<_>, String>>()?;
-    let times = entry.branches.values().filter_map(|branch| branch.time.as_ref().and_then(Value::as_str).and_then(Date::read));
-    let severity = if name.starts_with("drupal/") { Severity::from_drupal_title(&title) } else { Severity::Unknown };
+    let ranges = entry
+        .branches
+        .values()
+        .map(|branch| range(&branch.versions))
+        .collect::<Result<Vec<_>, String>>()?;
+    let times = entry.branches.values().filter_map(|branch| {
+        branch
+            .time
+            .as_ref()
+            .and_then(Value::as_str)
+            .and_then(Date::read)
+    });
+    let severity = if name.starts_with("drupal/") {
+        Severity::from_drupal_title(&title)
+    } else {
+        Severity::Unknown
+    };
     Ok(Advisory {
         id: format!("FriendsOfPHP/{name}/{stem}"),
         aliases,
@@ -73,13 +103,24 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Advisory, String> {
         url: link.trim().to_owned(),
         severity,
         modified: times.max(),
-        affected: vec![Affected { ecosystem: Ecosystem::Packagist, name, severity, ranges, versions: Vec::new() }],
+        affected: vec![Affected {
+            ecosystem: Ecosystem::Packagist,
+            name,
+            severity,
+            ranges,
+            versions: Vec::new(),
+        }],
     })
 }
 
 /// `CVE-2022-24828`, not the placeholder `CVE-2022-xxxxx`.
 fn is_cve(text: &str) -> bool {
-    let Some((year, number)) = text.strip_prefix("CVE-").and_then(|rest| rest.split_once('-')) else { return false };
+    let Some((year, number)) = text
+        .strip_prefix("CVE-")
+        .and_then(|rest| rest.split_once('-'))
+    else {
+        return false;
+    };
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     digits(year) && digits(number)
 }
@@ -90,11 +131,16 @@ fn range(bounds: &[String]) -> Result<Vec<Event>, String> {
     let mut open_below = true;
     for bound in bounds {
         let bound = bound.trim();
-        let cut = bound.find(|letter| !matches!(letter, '<' | '>' | '=')).ok_or_else(|| format!("`{bound}` is no bound"))?;
+        let cut = bound
+            .find(|letter| !matches!(letter, '<' | '>' | '='))
+            .ok_or_else(|| format!("`{bound}` is no bound"))?;
         let (operator, version) = (&bound[..cut], bound[cut..].trim());
         let event = match operator {
             // Composer takes the pre-releases of a lower bound with it; so do we.
-            ">=" if version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            ">=" if version
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.') =>
+            {
                 Event::new(EventKind::Introduced, format!("{version}-dev"))
             }
             ">=" => Event::new(EventKind::Introduced, version),
@@ -107,7 +153,8 @@ fn range(bounds: &[String]) -> Result<Vec<Event>, String> {
             }
             _ => return Err(format!("`{bound}` is no bound")),
         };
-        open_below &= matches!(event.kind, EventKind::Fixed | EventKind::LastAffected) && !matches!(operator, "=" | "==" | "");
+        open_below &= matches!(event.kind, EventKind::Fixed | EventKind::LastAffected)
+            && !matches!(operator, "=" | "==" | "");
         events.push(event);
     }
     if open_below {

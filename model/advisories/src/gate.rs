@@ -27,7 +27,10 @@ fn yes() -> bool {
 
 impl Default for Preflight {
     fn default() -> Preflight {
-        Preflight { enabled: true, ignored_rules: Vec::new() }
+        Preflight {
+            enabled: true,
+            ignored_rules: Vec::new(),
+        }
     }
 }
 
@@ -43,7 +46,11 @@ pub struct Ignore {
 
 impl From<&str> for Ignore {
     fn from(id: &str) -> Ignore {
-        Ignore { id: id.to_owned(), reason: None, until: None }
+        Ignore {
+            id: id.to_owned(),
+            reason: None,
+            until: None,
+        }
     }
 }
 
@@ -62,7 +69,11 @@ impl<'de> Deserialize<'de> for Ignore {
             },
         }
         Ok(match Written::deserialize(deserializer)? {
-            Written::Id(id) => Ignore { id, reason: None, until: None },
+            Written::Id(id) => Ignore {
+                id,
+                reason: None,
+                until: None,
+            },
             Written::Rule { id, reason, until } => Ignore { id, reason, until },
         })
     }
@@ -131,7 +142,12 @@ impl Verdict {
 ///
 /// Critical refuses, also in a development dependency, since the build installs and runs those too. Everything
 /// else warns, and so does a vulnerability that no source rates.
-pub fn judge(packages: &[Package], database: &Database, preflight: &Preflight, today: Date) -> Verdict {
+pub fn judge(
+    packages: &[Package],
+    database: &Database,
+    preflight: &Preflight,
+    today: Date,
+) -> Verdict {
     let mut verdict = Verdict {
         enabled: preflight.enabled,
         packages: 0,
@@ -150,23 +166,48 @@ pub fn judge(packages: &[Package], database: &Database, preflight: &Preflight, t
     let mut texts: BTreeMap<u32, Option<Advisory>> = BTreeMap::new();
     for package in packages {
         let version = Version::parse(package.ecosystem, &package.version);
-        let hits = database.hits(package.ecosystem, &package.ecosystem.normal_name(&package.name));
+        let hits = database.hits(
+            package.ecosystem,
+            &package.ecosystem.normal_name(&package.name),
+        );
         let mut matched = Vec::new();
         for hit in hits {
             if hit.affected.covers(&package.version, version.as_ref())
-                && let Some(advisory) = texts.entry(hit.advisory).or_insert_with(|| database.advisory(hit.advisory)).clone()
+                && let Some(advisory) = texts
+                    .entry(hit.advisory)
+                    .or_insert_with(|| database.advisory(hit.advisory))
+                    .clone()
             {
                 matched.push((advisory, hit.affected));
             }
         }
         for group in groups(matched) {
-            place(&mut verdict, finding(package, version.as_ref(), &group), preflight, today);
+            place(
+                &mut verdict,
+                finding(package, version.as_ref(), &group),
+                preflight,
+                today,
+            );
         }
     }
-    for list in [&mut verdict.refused, &mut verdict.warned, &mut verdict.ignored] {
+    for list in [
+        &mut verdict.refused,
+        &mut verdict.warned,
+        &mut verdict.ignored,
+    ] {
         list.sort_by(|left, right| {
-            let key = |finding: &Finding| (finding.file.clone(), finding.package.clone(), finding.installed.clone(), finding.advisory.clone());
-            right.severity.cmp(&left.severity).then_with(|| key(left).cmp(&key(right)))
+            let key = |finding: &Finding| {
+                (
+                    finding.file.clone(),
+                    finding.package.clone(),
+                    finding.installed.clone(),
+                    finding.advisory.clone(),
+                )
+            };
+            right
+                .severity
+                .cmp(&left.severity)
+                .then_with(|| key(left).cmp(&key(right)))
         });
     }
     verdict
@@ -178,7 +219,8 @@ type Match = (Advisory, Affected);
 fn groups(matched: Vec<Match>) -> Vec<Vec<Match>> {
     let mut groups: Vec<(BTreeSet<String>, Vec<Match>)> = Vec::new();
     for one in matched {
-        let mut names: BTreeSet<String> = one.0.aliases.iter().chain([&one.0.id]).cloned().collect();
+        let mut names: BTreeSet<String> =
+            one.0.aliases.iter().chain([&one.0.id]).cloned().collect();
         let mut members = vec![one];
         // A record may join groups that were apart until now.
         for at in (0..groups.len()).rev() {
@@ -194,14 +236,26 @@ fn groups(matched: Vec<Match>) -> Vec<Vec<Match>> {
 }
 
 fn finding(package: &Package, installed: Option<&Version>, group: &[Match]) -> Finding {
-    let best = group
-        .iter()
-        .max_by_key(|(advisory, affected)| (affected.severity, std::cmp::Reverse(source_rank(&advisory.id)), std::cmp::Reverse(&advisory.id)));
+    let best = group.iter().max_by_key(|(advisory, affected)| {
+        (
+            affected.severity,
+            std::cmp::Reverse(source_rank(&advisory.id)),
+            std::cmp::Reverse(&advisory.id),
+        )
+    });
     // A group is never empty: it began with a match.
-    let Some((advisory, _)) = best else { unreachable!("a group of no records") };
+    let Some((advisory, _)) = best else {
+        unreachable!("a group of no records")
+    };
     let mut names: BTreeSet<&String> = BTreeSet::new();
     for (advisory, _) in group {
-        names.extend(advisory.aliases.iter().chain(&advisory.labels).chain([&advisory.id]));
+        names.extend(
+            advisory
+                .aliases
+                .iter()
+                .chain(&advisory.labels)
+                .chain([&advisory.id]),
+        );
     }
     let id = match advisory.id.starts_with("FriendsOfPHP/") {
         true => advisory.aliases.first().unwrap_or(&advisory.id),
@@ -209,12 +263,25 @@ fn finding(package: &Package, installed: Option<&Version>, group: &[Match]) -> F
     };
     let first = |text: fn(&Advisory) -> &String| {
         let others = group.iter().map(|(advisory, _)| text(advisory));
-        [text(advisory)].into_iter().chain(others).find(|text| !text.is_empty()).cloned().unwrap_or_default()
+        [text(advisory)]
+            .into_iter()
+            .chain(others)
+            .find(|text| !text.is_empty())
+            .cloned()
+            .unwrap_or_default()
     };
     let fixed = installed.and_then(|installed| fixed_version(package.ecosystem, installed, group));
-    let severity = group.iter().map(|(_, affected)| affected.severity).max().unwrap_or_default();
+    let severity = group
+        .iter()
+        .map(|(_, affected)| affected.severity)
+        .max()
+        .unwrap_or_default();
     Finding {
-        code: if severity == Severity::Critical { "SW-ADVISORY-CRITICAL" } else { "SW-ADVISORY" },
+        code: if severity == Severity::Critical {
+            "SW-ADVISORY-CRITICAL"
+        } else {
+            "SW-ADVISORY"
+        },
         severity,
         ecosystem: package.ecosystem,
         package: package.name.clone(),
@@ -227,7 +294,11 @@ fn finding(package: &Package, installed: Option<&Version>, group: &[Match]) -> F
         development: package.development,
         via: package.via.clone(),
         advisory: id.clone(),
-        aliases: names.into_iter().filter(|name| *name != id).cloned().collect(),
+        aliases: names
+            .into_iter()
+            .filter(|name| *name != id)
+            .cloned()
+            .collect(),
         summary: first(|advisory| &advisory.summary),
         url: first(|advisory| &advisory.url),
         rule: None,
@@ -256,7 +327,11 @@ fn fixed_version(ecosystem: Ecosystem, installed: &Version, group: &[Match]) -> 
     candidates.sort();
     candidates
         .into_iter()
-        .find(|(version, text)| !group.iter().any(|(_, affected)| affected.covers(text, Some(version))))
+        .find(|(version, text)| {
+            !group
+                .iter()
+                .any(|(_, affected)| affected.covers(text, Some(version)))
+        })
         .map(|(_, text)| text.to_owned())
 }
 
@@ -268,9 +343,15 @@ fn is_never(version: &str) -> bool {
 }
 
 fn place(verdict: &mut Verdict, mut finding: Finding, preflight: &Preflight, today: Date) {
-    let applies = |rule: &&Ignore| rule.names(&finding.advisory) || finding.aliases.iter().any(|alias| rule.names(alias));
+    let applies = |rule: &&Ignore| {
+        rule.names(&finding.advisory) || finding.aliases.iter().any(|alias| rule.names(alias))
+    };
     let rules: Vec<&Ignore> = preflight.ignored_rules.iter().filter(applies).collect();
-    let rule = rules.iter().find(|rule| rule.counts_on(today)).or(rules.first()).map(|rule| (*rule).clone());
+    let rule = rules
+        .iter()
+        .find(|rule| rule.counts_on(today))
+        .or(rules.first())
+        .map(|rule| (*rule).clone());
     let ignored = rule.as_ref().is_some_and(|rule| rule.counts_on(today));
     finding.rule = rule;
     if ignored {

@@ -42,8 +42,12 @@ pub fn read_value(value: &Value) -> Result<Vec<Record>, String> {
 }
 
 fn record(value: &Value) -> Result<Record, String> {
-    let id = text(value, "id").filter(|id| !id.is_empty() && id.len() <= 128).ok_or("no `id`: not an OSV record")?;
-    let modified = text(value, "modified").and_then(Date::read).or_else(|| text(value, "published").and_then(Date::read));
+    let id = text(value, "id")
+        .filter(|id| !id.is_empty() && id.len() <= 128)
+        .ok_or("no `id`: not an OSV record")?;
+    let modified = text(value, "modified")
+        .and_then(Date::read)
+        .or_else(|| text(value, "published").and_then(Date::read));
     if value.get("withdrawn").is_some_and(|at| !at.is_null()) {
         return Ok(Record::Withdrawn(modified));
     }
@@ -52,7 +56,10 @@ fn record(value: &Value) -> Result<Record, String> {
     for entry in list(value, "affected") {
         if let Some(one) = affected_entry(entry, severity) {
             // GitHub gives each range an entry of its own: one package, one entry here.
-            match affected.iter_mut().find(|known| known.ecosystem == one.ecosystem && known.name == one.name) {
+            match affected
+                .iter_mut()
+                .find(|known| known.ecosystem == one.ecosystem && known.name == one.name)
+            {
                 Some(known) => {
                     known.ranges.extend(one.ranges);
                     known.versions.extend(one.versions);
@@ -66,8 +73,14 @@ fn record(value: &Value) -> Result<Record, String> {
         return Ok(Record::Foreign(modified));
     }
     let details = text(value, "details").unwrap_or_default();
-    let summary = text(value, "summary").filter(|summary| !summary.trim().is_empty()).unwrap_or(details);
-    let mut aliases: Vec<String> = list(value, "aliases").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let summary = text(value, "summary")
+        .filter(|summary| !summary.trim().is_empty())
+        .unwrap_or(details);
+    let mut aliases: Vec<String> = list(value, "aliases")
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     aliases.retain(|alias| alias != id && alias.len() <= 128);
     aliases.sort();
     aliases.dedup();
@@ -90,15 +103,32 @@ fn affected_entry(entry: &Value, severity: Severity) -> Option<Affected> {
     if name.is_empty() || name.len() > 512 {
         return None;
     }
-    let own = vectors(entry).max(specific(entry.get("database_specific"))).max(specific(entry.get("ecosystem_specific")));
+    let own = vectors(entry)
+        .max(specific(entry.get("database_specific")))
+        .max(specific(entry.get("ecosystem_specific")));
     let ranges = list(entry, "ranges")
         .iter()
         .filter(|range| text(range, "type") != Some("GIT"))
-        .map(|range| list(range, "events").iter().flat_map(events).collect::<Vec<Event>>())
+        .map(|range| {
+            list(range, "events")
+                .iter()
+                .flat_map(events)
+                .collect::<Vec<Event>>()
+        })
         .filter(|events| !events.is_empty())
         .collect();
-    let versions = list(entry, "versions").iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    Some(Affected { ecosystem, name, severity: severity.max(own), ranges, versions })
+    let versions = list(entry, "versions")
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    Some(Affected {
+        ecosystem,
+        name,
+        severity: severity.max(own),
+        ranges,
+        versions,
+    })
 }
 
 /// One object is one event by the specification; some databases put two into one.
@@ -121,8 +151,14 @@ fn severity(value: &Value, id: &str) -> Severity {
         return Severity::Critical;
     }
     let drupal = id.starts_with("DRUPAL-") || id.starts_with("SA-");
-    let title = if drupal { Severity::from_drupal_title(text(value, "summary").unwrap_or_default()) } else { Severity::Unknown };
-    vectors(value).max(specific(value.get("database_specific"))).max(title)
+    let title = if drupal {
+        Severity::from_drupal_title(text(value, "summary").unwrap_or_default())
+    } else {
+        Severity::Unknown
+    };
+    vectors(value)
+        .max(specific(value.get("database_specific")))
+        .max(title)
 }
 
 fn vectors(value: &Value) -> Severity {
@@ -130,20 +166,34 @@ fn vectors(value: &Value) -> Severity {
         let score = text(one, "score").unwrap_or_default();
         Severity::from_vector(score).max(Severity::from_word(score))
     };
-    list(value, "severity").iter().map(rate).max().unwrap_or_default()
+    list(value, "severity")
+        .iter()
+        .map(rate)
+        .max()
+        .unwrap_or_default()
 }
 
 /// `database_specific`: `severity` (a word), `cvss_v3: 9.8`, `cvss: {score, vectorString}`.
 fn specific(value: Option<&Value>) -> Severity {
-    let Some(value) = value else { return Severity::Unknown };
-    let word = text(value, "severity").map(Severity::from_word).unwrap_or_default();
-    let scored = ["cvss", "cvss_v2", "cvss_v3", "cvss_v4", "cvss_score"].into_iter().filter_map(|key| value.get(key)).map(score);
+    let Some(value) = value else {
+        return Severity::Unknown;
+    };
+    let word = text(value, "severity")
+        .map(Severity::from_word)
+        .unwrap_or_default();
+    let scored = ["cvss", "cvss_v2", "cvss_v3", "cvss_v4", "cvss_score"]
+        .into_iter()
+        .filter_map(|key| value.get(key))
+        .map(score);
     scored.max().unwrap_or_default().max(word)
 }
 
 fn score(value: &Value) -> Severity {
     match value {
-        Value::Number(number) => number.as_f64().map(Severity::from_score).unwrap_or_default(),
+        Value::Number(number) => number
+            .as_f64()
+            .map(Severity::from_score)
+            .unwrap_or_default(),
         Value::String(text) => match text.trim().parse::<f64>() {
             Ok(number) => Severity::from_score(number),
             Err(_) => Severity::from_vector(text),
@@ -161,7 +211,11 @@ fn score(value: &Value) -> Severity {
 
 /// `DRUPAL-CORE-2018-002` is `SA-CORE-2018-002` to everyone who reads drupal.org.
 fn labels(id: &str, value: &Value) -> Vec<String> {
-    let mut labels: Vec<String> = id.strip_prefix("DRUPAL-").map(|rest| format!("SA-{rest}")).into_iter().collect();
+    let mut labels: Vec<String> = id
+        .strip_prefix("DRUPAL-")
+        .map(|rest| format!("SA-{rest}"))
+        .into_iter()
+        .collect();
     for reference in list(value, "references") {
         labels.extend(text(reference, "url").and_then(label_of_url));
     }
@@ -173,10 +227,27 @@ fn labels(id: &str, value: &Value) -> Vec<String> {
 
 /// The advisory number at the end of the link of a vendor that numbers its bulletins.
 pub(crate) fn label_of_url(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))?;
     let last = rest.trim_end_matches('/').rsplit('/').next()?;
-    let last = last.split(['?', '#']).next()?.trim_end_matches(".html").to_ascii_uppercase();
-    let numbered = ["SA-CORE-", "SA-CONTRIB-", "TYPO3-", "SS-", "ZF20", "APSB", "SUPEE-", "GHSA-"].iter().any(|start| last.starts_with(start));
+    let last = last
+        .split(['?', '#'])
+        .next()?
+        .trim_end_matches(".html")
+        .to_ascii_uppercase();
+    let numbered = [
+        "SA-CORE-",
+        "SA-CONTRIB-",
+        "TYPO3-",
+        "SS-",
+        "ZF20",
+        "APSB",
+        "SUPEE-",
+        "GHSA-",
+    ]
+    .iter()
+    .any(|start| last.starts_with(start));
     (numbered && last.len() <= 64 && last.bytes().any(|byte| byte.is_ascii_digit())).then_some(last)
 }
 
@@ -184,10 +255,21 @@ pub(crate) fn label_of_url(url: &str) -> Option<String> {
 fn url(id: &str, value: &Value) -> String {
     let references = list(value, "references");
     let of_kind = |kind: &str| {
-        references.iter().find(|one| text(one, "type") == Some(kind)).and_then(|one| text(one, "url")).filter(|url| url.len() <= 500)
+        references
+            .iter()
+            .find(|one| text(one, "type") == Some(kind))
+            .and_then(|one| text(one, "url"))
+            .filter(|url| url.len() <= 500)
     };
-    let own = value.get("database_specific").and_then(|specific| text(specific, "url"));
-    match (id.starts_with("GHSA-"), own, of_kind("ADVISORY"), of_kind("WEB")) {
+    let own = value
+        .get("database_specific")
+        .and_then(|specific| text(specific, "url"));
+    match (
+        id.starts_with("GHSA-"),
+        own,
+        of_kind("ADVISORY"),
+        of_kind("WEB"),
+    ) {
         (true, ..) => format!("https://github.com/advisories/{id}"),
         (_, Some(own), ..) => own.to_owned(),
         (_, _, Some(advisory), _) => advisory.to_owned(),
@@ -201,5 +283,8 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }

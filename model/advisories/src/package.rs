@@ -70,16 +70,23 @@ impl Package {
             Manager::YarnBerry => format!("yarn up -R {name}"),
             Manager::Pnpm if direct => format!("pnpm add {name}@^{fixed}"),
             Manager::Pnpm => format!("pnpm update {name} --depth Infinity"),
-            Manager::Pip => format!("pip install '{name}>={fixed}' and pin {name}=={fixed} in {}", self.file_name()),
+            Manager::Pip => format!(
+                "pip install '{name}>={fixed}' and pin {name}=={fixed} in {}",
+                self.file_name()
+            ),
             Manager::Pipenv => format!("pipenv upgrade '{name}>={fixed}'"),
             Manager::Poetry if direct => format!("poetry add '{name}@^{fixed}'"),
             Manager::Poetry => format!("poetry update {name}"),
             Manager::Uv if direct => format!("uv add '{name}>={fixed}'"),
             Manager::Uv => format!("uv lock --upgrade-package {name}"),
             Manager::Bundler => format!("bundle update {name}"),
-            Manager::Go if name == "stdlib" => format!("go get toolchain@go{}", fixed.trim_start_matches('v')),
+            Manager::Go if name == "stdlib" => {
+                format!("go get toolchain@go{}", fixed.trim_start_matches('v'))
+            }
             Manager::Go => format!("go get {name}@v{}", fixed.trim_start_matches('v')),
-            Manager::Gradle => format!("set {name}:{fixed} in the build, then gradle dependencies --write-locks"),
+            Manager::Gradle => {
+                format!("set {name}:{fixed} in the build, then gradle dependencies --write-locks")
+            }
             Manager::Cargo => format!("cargo update -p {name} --precise {fixed}"),
         }
     }
@@ -90,6 +97,8 @@ impl Package {
     }
 
     fn file_name(&self) -> &str {
-        self.file.rsplit_once('/').map_or(self.file.as_str(), |(_, name)| name)
+        self.file
+            .rsplit_once('/')
+            .map_or(self.file.as_str(), |(_, name)| name)
     }
 }

@@ -28,10 +28,7 @@ pub const CODES: [(&str, &str); 6] = [
         "SW-LOCK-VERSION",
         "A lock file is of a format version that the gate does not know. Its packages were not checked.",
     ),
-    (
-        "SW-LOCK-READ",
-        "A lock file of the tree could not be read.",
-    ),
+    ("SW-LOCK-READ", "A lock file of the tree could not be read."),
     (
         "SW-ADVISORY",
         "A package in a lock file has a known vulnerability that is not rated critical, or not rated at all. It is a warning; upgrade when you can.",
@@ -44,14 +41,28 @@ pub const CODES: [(&str, &str); 6] = [
 
 /// What a code means, for `slipway explain`.
 pub fn explain(code: &str) -> Option<&'static str> {
-    CODES.iter().find(|(known, _)| *known == code).map(|(_, text)| *text)
+    CODES
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map(|(_, text)| *text)
 }
 
 impl Problem {
-    pub(crate) fn syntax(file: &str, line: Option<u32>, what: impl fmt::Display, remedy: &str) -> Problem {
+    pub(crate) fn syntax(
+        file: &str,
+        line: Option<u32>,
+        what: impl fmt::Display,
+        remedy: &str,
+    ) -> Problem {
         // Parsers quote what they met; a hostile file must not fill the terminal with it.
         let message = clean(&format!("this lock file is broken: {what}"), 300);
-        Problem { code: "SW-LOCK-SYNTAX", file: file.to_owned(), line, message, remedy: remedy.to_owned() }
+        Problem {
+            code: "SW-LOCK-SYNTAX",
+            file: file.to_owned(),
+            line,
+            message,
+            remedy: remedy.to_owned(),
+        }
     }
 
     pub(crate) fn bounds(file: &str, message: String) -> Problem {
@@ -71,7 +82,11 @@ impl fmt::Display for Problem {
         if let Some(line) = self.line {
             write!(out, ":{line}")?;
         }
-        write!(out, ": {} [{}]\n    remedy: {}", self.message, self.code, self.remedy)
+        write!(
+            out,
+            ": {} [{}]\n    remedy: {}",
+            self.message, self.code, self.remedy
+        )
     }
 }
 
@@ -84,7 +99,8 @@ pub(crate) fn clean(text: &str, letters_max: usize) -> String {
             break;
         }
         // Bidirectional overrides would let a summary rewrite the line it stands in.
-        let hostile = letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let hostile = letter.is_control()
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         line.push(if hostile { ' ' } else { letter });
     }
     line

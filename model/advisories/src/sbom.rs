@@ -25,7 +25,10 @@ pub fn cyclonedx(subject: &Subject, packages: &[Package]) -> Vec<u8> {
     for package in packages {
         components.entry(package.purl()).or_default().push(package);
     }
-    let components: Vec<Value> = components.iter_mut().map(|(purl, found)| component(purl, found)).collect();
+    let components: Vec<Value> = components
+        .iter_mut()
+        .map(|(purl, found)| component(purl, found))
+        .collect();
     let main = json!({
         "type": "application",
         "bom-ref": format!("{}@{}", subject.name, subject.version),
@@ -82,7 +85,11 @@ fn occurrence(package: &Package) -> Value {
 
 /// Vendor, scope or group id apart from the name, as CycloneDX wants it.
 fn split_group(package: &Package) -> (Option<&str>, &str) {
-    let separator = if package.ecosystem == crate::Ecosystem::Maven { ':' } else { '/' };
+    let separator = if package.ecosystem == crate::Ecosystem::Maven {
+        ':'
+    } else {
+        '/'
+    };
     match package.name.rsplit_once(separator) {
         Some((group, name)) => (Some(group), name),
         None => (None, &package.name),

@@ -19,8 +19,14 @@ pub enum Severity {
 }
 
 impl Severity {
-    pub(crate) const ALL: [Severity; 6] =
-        [Severity::Unknown, Severity::None, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+    pub(crate) const ALL: [Severity; 6] = [
+        Severity::Unknown,
+        Severity::None,
+        Severity::Low,
+        Severity::Medium,
+        Severity::High,
+        Severity::Critical,
+    ];
 
     pub(crate) fn code(self) -> u8 {
         self as u8
@@ -39,17 +45,30 @@ impl Severity {
         }
         let parsed = match vector.starts_with("CVSS:") {
             true => vector.parse::<cvss::Cvss>().ok(),
-            false => vector.trim_matches(['(', ')']).parse::<cvss::v2::Vector>().ok().map(cvss::Cvss::CvssV20),
+            false => vector
+                .trim_matches(['(', ')'])
+                .parse::<cvss::v2::Vector>()
+                .ok()
+                .map(cvss::Cvss::CvssV20),
         };
         // The library scores a vector that lacks metrics as 0, which would read as "harmless".
         let needed: &[&str] = match &parsed {
             Some(cvss::Cvss::CvssV20(_)) => &["AV", "AC", "Au", "C", "I", "A"],
-            Some(cvss::Cvss::CvssV40(_)) => &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"],
+            Some(cvss::Cvss::CvssV40(_)) => &[
+                "AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA",
+            ],
             _ => &["AV", "AC", "PR", "UI", "S", "C", "I", "A"],
         };
-        let metrics: Vec<&str> = vector.trim_matches(['(', ')']).split('/').filter_map(|part| part.split_once(':')).map(|(name, _)| name).collect();
+        let metrics: Vec<&str> = vector
+            .trim_matches(['(', ')'])
+            .split('/')
+            .filter_map(|part| part.split_once(':'))
+            .map(|(name, _)| name)
+            .collect();
         let whole = needed.iter().all(|name| metrics.contains(name));
-        parsed.filter(|_| whole).map_or(Severity::Unknown, |cvss| Severity::from_score(cvss.score()))
+        parsed
+            .filter(|_| whole)
+            .map_or(Severity::Unknown, |cvss| Severity::from_score(cvss.score()))
     }
 
     /// The rating of a base score, by the table of CVSS 3 and 4.
@@ -117,13 +136,34 @@ mod tests {
     #[test]
     fn vectors_are_rated_by_their_base_score() {
         for (vector, rating) in [
-            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", Severity::Critical),
-            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:H/A:H", Severity::Critical),
-            ("CVSS:3.0/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N", Severity::Medium),
-            ("CVSS:3.1/AV:L/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H", Severity::Critical),
-            ("CVSS:3.1/AV:N/AC:L/PR:L/UI:N/S:U/C:H/I:H/A:H", Severity::High),
-            ("CVSS:4.0/AV:N/AC:H/AT:N/PR:N/UI:N/VC:H/VI:H/VA:N/SC:H/SI:H/SA:N", Severity::Critical),
-            ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:H/SC:N/SI:N/SA:N", Severity::High),
+            (
+                "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+                Severity::Critical,
+            ),
+            (
+                "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:H/A:H",
+                Severity::Critical,
+            ),
+            (
+                "CVSS:3.0/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N",
+                Severity::Medium,
+            ),
+            (
+                "CVSS:3.1/AV:L/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H",
+                Severity::Critical,
+            ),
+            (
+                "CVSS:3.1/AV:N/AC:L/PR:L/UI:N/S:U/C:H/I:H/A:H",
+                Severity::High,
+            ),
+            (
+                "CVSS:4.0/AV:N/AC:H/AT:N/PR:N/UI:N/VC:H/VI:H/VA:N/SC:H/SI:H/SA:N",
+                Severity::Critical,
+            ),
+            (
+                "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:H/SC:N/SI:N/SA:N",
+                Severity::High,
+            ),
             ("AV:N/AC:L/Au:N/C:P/I:P/A:P", Severity::High),
             ("(AV:N/AC:M/Au:N/C:N/I:P/A:N)", Severity::Medium),
             ("CVSS:3.1/AV:N", Severity::Unknown),
@@ -138,12 +178,23 @@ mod tests {
 
     #[test]
     fn only_a_whole_part_of_a_drupal_title_is_a_rating() {
-        assert_eq!(Severity::from_drupal_title("Highly critical - Remote Code Execution "), Severity::Critical);
         assert_eq!(
-            Severity::from_drupal_title("Drupal Core - Highly Critical - Injection - SA-CORE-2016-003"),
+            Severity::from_drupal_title("Highly critical - Remote Code Execution "),
             Severity::Critical
         );
-        assert_eq!(Severity::from_drupal_title("X - Moderately Critical - Open Redirect"), Severity::Medium);
-        assert_eq!(Severity::from_drupal_title("A critical thing about access"), Severity::Unknown);
+        assert_eq!(
+            Severity::from_drupal_title(
+                "Drupal Core - Highly Critical - Injection - SA-CORE-2016-003"
+            ),
+            Severity::Critical
+        );
+        assert_eq!(
+            Severity::from_drupal_title("X - Moderately Critical - Open Redirect"),
+            Severity::Medium
+        );
+        assert_eq!(
+            Severity::from_drupal_title("A critical thing about access"),
+            Severity::Unknown
+        );
     }
 }

@@ -6,7 +6,11 @@ use slipway_advisories::lock::{LOCK_BYTES_MAX, read};
 use slipway_advisories::{Ecosystem, Locks, Manager, Package, Reach, collect};
 
 fn tree(files: &[(&str, &str)]) -> Locks {
-    collect(files.iter().map(|(path, text)| (*path, || Ok::<_, String>(text.as_bytes().to_vec()))))
+    collect(
+        files
+            .iter()
+            .map(|(path, text)| (*path, || Ok::<_, String>(text.as_bytes().to_vec()))),
+    )
 }
 
 fn packages(files: &[(&str, &str)]) -> Vec<Package> {
@@ -30,7 +34,10 @@ fn brief(packages: &[Package]) -> Vec<String> {
 }
 
 fn find<'a>(packages: &'a [Package], name: &str) -> &'a Package {
-    packages.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no {name} in {packages:?}"))
+    packages
+        .iter()
+        .find(|one| one.name == name)
+        .unwrap_or_else(|| panic!("no {name} in {packages:?}"))
 }
 
 const COMPOSER: &str = r#"{
@@ -67,15 +74,39 @@ fn composer_lock_gives_versions_lines_and_paths() {
     let found = packages(&[("app/composer.lock", COMPOSER)]);
     assert_eq!(
         brief(&found),
-        ["drupal/core@8.5.0", "phpunit/phpunit@4.8.36!~", "psr/log@1.1.0", "symfony/http-kernel@v2.8.52", "symfony/yaml@dev-master~"],
+        [
+            "drupal/core@8.5.0",
+            "phpunit/phpunit@4.8.36!~",
+            "psr/log@1.1.0",
+            "symfony/http-kernel@v2.8.52",
+            "symfony/yaml@dev-master~"
+        ],
         "core and http-kernel need each other, so without composer.json nobody is known to ask for core"
     );
     let manifest = r#"{"require": {"drupal/core": "^8", "php": ">=7"}, "require-dev": {"phpunit/phpunit": "^4"}}"#;
-    let found = packages(&[("app/composer.lock", COMPOSER), ("app/composer.json", manifest)]);
+    let found = packages(&[
+        ("app/composer.lock", COMPOSER),
+        ("app/composer.json", manifest),
+    ]);
     assert_eq!(brief(&found)[0], "drupal/core@8.5.0!");
     let log = find(&found, "psr/log");
-    assert_eq!(log.via, ["drupal/core@8.5.0", "symfony/http-kernel@v2.8.52", "psr/log@1.1.0"]);
-    assert_eq!((log.file.as_str(), log.line, log.manager, log.ecosystem), ("app/composer.lock", Some(18), Manager::Composer, Ecosystem::Packagist));
+    assert_eq!(
+        log.via,
+        [
+            "drupal/core@8.5.0",
+            "symfony/http-kernel@v2.8.52",
+            "psr/log@1.1.0"
+        ]
+    );
+    assert_eq!(
+        (log.file.as_str(), log.line, log.manager, log.ecosystem),
+        (
+            "app/composer.lock",
+            Some(18),
+            Manager::Composer,
+            Ecosystem::Packagist
+        )
+    );
     assert_eq!(find(&found, "drupal/core").line, Some(6));
     assert_eq!(log.purl(), "pkg:composer/psr/log@1.1.0");
 }
@@ -107,11 +138,26 @@ fn package_lock_3_resolves_as_node_does() {
     let found = packages(&[("package-lock.json", NPM_3)]);
     assert_eq!(
         brief(&found),
-        ["@babel/traverse@7.0.0!", "debug@2.6.9", "debug@4.3.0~", "express@4.17.0!", "lodash@3.10.1!", "mocha@9.0.0!~", "ms@2.0.0", "qs@6.7.0"]
+        [
+            "@babel/traverse@7.0.0!",
+            "debug@2.6.9",
+            "debug@4.3.0~",
+            "express@4.17.0!",
+            "lodash@3.10.1!",
+            "mocha@9.0.0!~",
+            "ms@2.0.0",
+            "qs@6.7.0"
+        ]
     );
-    assert_eq!(find(&found, "ms").via, ["express@4.17.0", "debug@2.6.9", "ms@2.0.0"]);
+    assert_eq!(
+        find(&found, "ms").via,
+        ["express@4.17.0", "debug@2.6.9", "ms@2.0.0"]
+    );
     assert_eq!(find(&found, "qs").line, Some(14));
-    assert_eq!(find(&found, "@babel/traverse").purl(), "pkg:npm/%40babel/traverse@7.0.0");
+    assert_eq!(
+        find(&found, "@babel/traverse").purl(),
+        "pkg:npm/%40babel/traverse@7.0.0"
+    );
 }
 
 #[test]
@@ -130,12 +176,26 @@ fn package_lock_1_and_shrinkwrap_are_read() {
   }
 }"#;
     let manifest = r#"{"dependencies": {"express": "^4", "renamed": "*"}, "devDependencies": {"mocha": "^5"}}"#;
-    let found = packages(&[("npm-shrinkwrap.json", text), ("package-lock.json", "not read"), ("package.json", manifest)]);
+    let found = packages(&[
+        ("npm-shrinkwrap.json", text),
+        ("package-lock.json", "not read"),
+        ("package.json", manifest),
+    ]);
     assert_eq!(
         brief(&found),
-        ["debug@2.6.9", "express@4.16.0!", "fork@git+ssh://git@github.com/a/fork.git#abc", "lodash@4.17.4!", "mocha@5.0.0!~", "ms@2.0.0"]
+        [
+            "debug@2.6.9",
+            "express@4.16.0!",
+            "fork@git+ssh://git@github.com/a/fork.git#abc",
+            "lodash@4.17.4!",
+            "mocha@5.0.0!~",
+            "ms@2.0.0"
+        ]
     );
-    assert_eq!(find(&found, "ms").via, ["express@4.16.0", "debug@2.6.9", "ms@2.0.0"]);
+    assert_eq!(
+        find(&found, "ms").via,
+        ["express@4.16.0", "debug@2.6.9", "ms@2.0.0"]
+    );
     assert_eq!(find(&found, "ms").file, "npm-shrinkwrap.json");
 }
 
@@ -163,9 +223,23 @@ lodash@4.x, lodash@^4.17.4:
 ";
     let manifest = r#"{"dependencies": {"@babel/code-frame": "^7.0.0"}, "devDependencies": {"lodash": "4.x"}}"#;
     let found = packages(&[("web/yarn.lock", classic), ("web/package.json", manifest)]);
-    assert_eq!(brief(&found), ["@babel/code-frame@7.12.11!", "@babel/highlight@7.10.4", "lodash@4.17.4!~", "minimist@0.0.8~"]);
-    assert_eq!(find(&found, "@babel/highlight").via, ["@babel/code-frame@7.12.11", "@babel/highlight@7.10.4"]);
-    assert_eq!((find(&found, "lodash").line, find(&found, "lodash").manager), (Some(15), Manager::Yarn));
+    assert_eq!(
+        brief(&found),
+        [
+            "@babel/code-frame@7.12.11!",
+            "@babel/highlight@7.10.4",
+            "lodash@4.17.4!~",
+            "minimist@0.0.8~"
+        ]
+    );
+    assert_eq!(
+        find(&found, "@babel/highlight").via,
+        ["@babel/code-frame@7.12.11", "@babel/highlight@7.10.4"]
+    );
+    assert_eq!(
+        (find(&found, "lodash").line, find(&found, "lodash").manager),
+        (Some(15), Manager::Yarn)
+    );
 
     let berry = "# This file is generated by running \"yarn install\" inside your project.
 
@@ -202,9 +276,25 @@ __metadata:
     shjs: bin/shjs
 ";
     let found = packages(&[("yarn.lock", berry)]);
-    assert_eq!(brief(&found), ["@babel/highlight@7.10.4", "minimist@0.0.8!", "shelljs@0.8.3!"]);
-    assert_eq!(find(&found, "@babel/highlight").via, ["shelljs@0.8.3", "@babel/highlight@7.10.4"]);
-    assert_eq!((find(&found, "shelljs").line, find(&found, "shelljs").manager), (Some(27), Manager::YarnBerry));
+    assert_eq!(
+        brief(&found),
+        [
+            "@babel/highlight@7.10.4",
+            "minimist@0.0.8!",
+            "shelljs@0.8.3!"
+        ]
+    );
+    assert_eq!(
+        find(&found, "@babel/highlight").via,
+        ["shelljs@0.8.3", "@babel/highlight@7.10.4"]
+    );
+    assert_eq!(
+        (
+            find(&found, "shelljs").line,
+            find(&found, "shelljs").manager
+        ),
+        (Some(27), Manager::YarnBerry)
+    );
 }
 
 #[test]
@@ -238,8 +328,17 @@ packages:
     resolution: {integrity: sha512-z}
 ";
     let found = packages(&[("pnpm-lock.yaml", five)]);
-    assert_eq!(brief(&found), ["@babel/core@7.0.0!~", "express@4.17.0!", "ms@2.0.0"]);
-    assert_eq!((find(&found, "ms").via.as_slice(), find(&found, "ms").line), (&["express@4.17.0".to_owned(), "ms@2.0.0".to_owned()][..], Some(26)));
+    assert_eq!(
+        brief(&found),
+        ["@babel/core@7.0.0!~", "express@4.17.0!", "ms@2.0.0"]
+    );
+    assert_eq!(
+        (find(&found, "ms").via.as_slice(), find(&found, "ms").line),
+        (
+            &["express@4.17.0".to_owned(), "ms@2.0.0".to_owned()][..],
+            Some(26)
+        )
+    );
 
     let six = "lockfileVersion: '6.0'
 importers:
@@ -258,7 +357,10 @@ packages:
     resolution: {integrity: sha512-z}
     dev: false
 ";
-    assert_eq!(brief(&packages(&[("pnpm-lock.yaml", six)])), ["express@4.17.0!", "ms@2.0.0"]);
+    assert_eq!(
+        brief(&packages(&[("pnpm-lock.yaml", six)])),
+        ["express@4.17.0!", "ms@2.0.0"]
+    );
 
     let nine = "lockfileVersion: '9.0'
 
@@ -308,7 +410,15 @@ snapshots:
   react@18.0.0: {}
 ";
     let found = packages(&[("pnpm-lock.yaml", nine)]);
-    assert_eq!(brief(&found), ["@scope/a@1.0.0!", "mocha@9.0.0!~", "ms@2.0.0~", "react@18.0.0"]);
+    assert_eq!(
+        brief(&found),
+        [
+            "@scope/a@1.0.0!",
+            "mocha@9.0.0!~",
+            "ms@2.0.0~",
+            "react@18.0.0"
+        ]
+    );
     assert_eq!(find(&found, "@scope/a").line, Some(20));
 
     let locks = tree(&[("pnpm-lock.yaml", "lockfileVersion: '12.0'\n")]);
@@ -329,11 +439,17 @@ Zope.Interface===4.0 \\
 git+https://example.invalid/x.git#egg=x
 ";
     let found = packages(&[("requirements.txt", requirements)]);
-    assert_eq!(brief(&found), ["django@1.11.1!", "requests@2.19.0!", "zope-interface@4.0!"]);
+    assert_eq!(
+        brief(&found),
+        ["django@1.11.1!", "requests@2.19.0!", "zope-interface@4.0!"]
+    );
     assert_eq!(find(&found, "zope-interface").line, Some(8));
 
     let pipfile = r#"{"_meta": {}, "default": {"jinja2": {"hashes": [], "version": "==2.10"}, "local": {"path": "."}}, "develop": {"pytest": {"version": "==4.0"}}}"#;
-    assert_eq!(brief(&packages(&[("Pipfile.lock", pipfile)])), ["jinja2@2.10!", "pytest@4.0!~"]);
+    assert_eq!(
+        brief(&packages(&[("Pipfile.lock", pipfile)])),
+        ["jinja2@2.10!", "pytest@4.0!~"]
+    );
 
     let poetry = "[[package]]
 name = \"Jinja2\"
@@ -359,8 +475,17 @@ category = \"dev\"
 lock-version = \"2.0\"
 ";
     let found = packages(&[("poetry.lock", poetry)]);
-    assert_eq!(brief(&found), ["jinja2@2.10!", "markupsafe@1.0", "pytest@4.0!~"]);
-    assert_eq!((find(&found, "pytest").line, find(&found, "markupsafe").via.len()), (Some(17), 2));
+    assert_eq!(
+        brief(&found),
+        ["jinja2@2.10!", "markupsafe@1.0", "pytest@4.0!~"]
+    );
+    assert_eq!(
+        (
+            find(&found, "pytest").line,
+            find(&found, "markupsafe").via.len()
+        ),
+        (Some(17), 2)
+    );
 
     let uv = "version = 1
 requires-python = \">=3.12\"
@@ -396,7 +521,10 @@ name = \"pytest\"
 version = \"4.0\"
 source = { registry = \"https://pypi.example/simple\" }
 ";
-    assert_eq!(brief(&packages(&[("uv.lock", uv)])), ["jinja2@2.10!", "markupsafe@1.0", "pytest@4.0!~"]);
+    assert_eq!(
+        brief(&packages(&[("uv.lock", uv)])),
+        ["jinja2@2.10!", "markupsafe@1.0", "pytest@4.0!~"]
+    );
 }
 
 #[test]
@@ -427,9 +555,18 @@ BUNDLED WITH
    1.17.3
 ";
     let found = packages(&[("Gemfile.lock", text)]);
-    assert_eq!(brief(&found), ["nokogiri@1.6.8", "rails@4.2.0!", "sprockets-rails@2.3.0"]);
+    assert_eq!(
+        brief(&found),
+        ["nokogiri@1.6.8", "rails@4.2.0!", "sprockets-rails@2.3.0"]
+    );
     let nokogiri = find(&found, "nokogiri");
-    assert_eq!((nokogiri.via.as_slice(), nokogiri.line), (&["rails@4.2.0".to_owned(), "nokogiri@1.6.8".to_owned()][..], Some(10)));
+    assert_eq!(
+        (nokogiri.via.as_slice(), nokogiri.line),
+        (
+            &["rails@4.2.0".to_owned(), "nokogiri@1.6.8".to_owned()][..],
+            Some(10)
+        )
+    );
 }
 
 #[test]
@@ -442,8 +579,20 @@ github.com/ugorji/go v1.1.9 h1:abc=
 ";
     let old = "module example.com/app\n\ngo 1.13\n\nrequire github.com/gin-gonic/gin v1.5.0\n";
     let found = packages(&[("go.mod", old), ("go.sum", sum)]);
-    assert_eq!(brief(&found), ["github.com/gin-gonic/gin@v1.5.0!", "github.com/ugorji/go@v1.1.9"]);
-    assert_eq!(brief(&packages(&[("go.sum", sum)])), ["github.com/gin-gonic/gin@v1.5.0!", "github.com/ugorji/go@v1.1.9!"]);
+    assert_eq!(
+        brief(&found),
+        [
+            "github.com/gin-gonic/gin@v1.5.0!",
+            "github.com/ugorji/go@v1.1.9"
+        ]
+    );
+    assert_eq!(
+        brief(&packages(&[("go.sum", sum)])),
+        [
+            "github.com/gin-gonic/gin@v1.5.0!",
+            "github.com/ugorji/go@v1.1.9!"
+        ]
+    );
 
     let new = "module example.com/app
 
@@ -463,14 +612,25 @@ replace github.com/other/thing v0.2.0 => github.com/fork/thing v0.3.0
 exclude golang.org/x/net v0.0.1
 ";
     let found = packages(&[("go.mod", new), ("go.sum", sum)]);
-    assert_eq!(brief(&found), ["github.com/fork/thing@v0.3.0!", "github.com/gin-gonic/gin@v1.5.0!", "golang.org/x/net@v0.1.0", "stdlib@1.22.0-rc.1!"]);
+    assert_eq!(
+        brief(&found),
+        [
+            "github.com/fork/thing@v0.3.0!",
+            "github.com/gin-gonic/gin@v1.5.0!",
+            "golang.org/x/net@v0.1.0",
+            "stdlib@1.22.0-rc.1!"
+        ]
+    );
     assert_eq!(find(&found, "golang.org/x/net").line, Some(12));
 }
 
 #[test]
 fn gradle_and_cargo_lock_files_are_read() {
     let gradle = "# This is a Gradle generated file.\ncom.fasterxml.jackson.core:jackson-databind:2.9.8=compileClasspath\nempty=annotationProcessor\n";
-    assert_eq!(brief(&packages(&[("gradle.lockfile", gradle)])), ["com.fasterxml.jackson.core:jackson-databind@2.9.8!"]);
+    assert_eq!(
+        brief(&packages(&[("gradle.lockfile", gradle)])),
+        ["com.fasterxml.jackson.core:jackson-databind@2.9.8!"]
+    );
     let cargo = "version = 4\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\ndependencies = [\"time 0.1.40\"]\n\n[[package]]\nname = \"time\"\nversion = \"0.1.40\"\nsource = \"registry+https://example\"\n";
     assert_eq!(brief(&packages(&[("Cargo.lock", cargo)])), ["time@0.1.40!"]);
 }
@@ -478,8 +638,14 @@ fn gradle_and_cargo_lock_files_are_read() {
 #[test]
 fn what_others_bring_along_is_not_looked_at_and_the_order_of_files_does_not_matter() {
     let files = [
-        ("b/composer.lock", r#"{"packages": [{"name": "a/a", "version": "1.0"}]}"#),
-        ("a/composer.lock", r#"{"packages": [{"name": "a/a", "version": "1.0"}]}"#),
+        (
+            "b/composer.lock",
+            r#"{"packages": [{"name": "a/a", "version": "1.0"}]}"#,
+        ),
+        (
+            "a/composer.lock",
+            r#"{"packages": [{"name": "a/a", "version": "1.0"}]}"#,
+        ),
         ("vendor/x/composer.lock", "broken"),
         ("node_modules/x/package-lock.json", "broken"),
         ("a/readme.md", "no lock file"),
@@ -495,18 +661,58 @@ fn what_others_bring_along_is_not_looked_at_and_the_order_of_files_does_not_matt
 #[test]
 fn a_broken_lock_file_says_where_why_and_what_to_do() {
     for (path, text, line, code) in [
-        ("composer.lock", "{\"packages\": [\n  {\"name\": \"a/a\",,}\n]}", Some(2), "SW-LOCK-SYNTAX"),
-        ("composer.lock", "{\"packages\": [\n<<<<<<< HEAD\n", Some(2), "SW-LOCK-SYNTAX"),
+        (
+            "composer.lock",
+            "{\"packages\": [\n  {\"name\": \"a/a\",,}\n]}",
+            Some(2),
+            "SW-LOCK-SYNTAX",
+        ),
+        (
+            "composer.lock",
+            "{\"packages\": [\n<<<<<<< HEAD\n",
+            Some(2),
+            "SW-LOCK-SYNTAX",
+        ),
         ("composer.lock", "{}", None, "SW-LOCK-SYNTAX"),
         ("package-lock.json", "[]", Some(1), "SW-LOCK-SYNTAX"),
-        ("package-lock.json", "{\"lockfileVersion\": 9}", None, "SW-LOCK-VERSION"),
-        ("yarn.lock", "a@1:\n  version \"1\"\nnonsense\n", Some(3), "SW-LOCK-SYNTAX"),
-        ("yarn.lock", "__metadata:\n  version: 6\n\"a@npm:1\": [\n", None, "SW-LOCK-SYNTAX"),
+        (
+            "package-lock.json",
+            "{\"lockfileVersion\": 9}",
+            None,
+            "SW-LOCK-VERSION",
+        ),
+        (
+            "yarn.lock",
+            "a@1:\n  version \"1\"\nnonsense\n",
+            Some(3),
+            "SW-LOCK-SYNTAX",
+        ),
+        (
+            "yarn.lock",
+            "__metadata:\n  version: 6\n\"a@npm:1\": [\n",
+            None,
+            "SW-LOCK-SYNTAX",
+        ),
         ("pnpm-lock.yaml", "", None, "SW-LOCK-VERSION"),
-        ("poetry.lock", "[[package]]\nname = \"a\nversion = \"1\"\n", Some(2), "SW-LOCK-SYNTAX"),
-        ("uv.lock", "[[package]]\nname = 1\n", Some(2), "SW-LOCK-SYNTAX"),
+        (
+            "poetry.lock",
+            "[[package]]\nname = \"a\nversion = \"1\"\n",
+            Some(2),
+            "SW-LOCK-SYNTAX",
+        ),
+        (
+            "uv.lock",
+            "[[package]]\nname = 1\n",
+            Some(2),
+            "SW-LOCK-SYNTAX",
+        ),
         ("Pipfile.lock", "{\"_meta\": {}}", None, "SW-LOCK-SYNTAX"),
-        ("Gemfile.lock", "GEM\n  specs:\n    rails\n", Some(3), "SW-LOCK-SYNTAX"),
+        (
+            "Gemfile.lock",
+            "GEM\n  specs:\n    rails\n",
+            Some(3),
+            "SW-LOCK-SYNTAX",
+        ),
         ("go.sum", "a v1\n", Some(1), "SW-LOCK-SYNTAX"),
         ("go.mod", "module x\nrequire a\n", Some(2), "SW-LOCK-SYNTAX"),
         ("gradle.lockfile", "nonsense\n", Some(1), "SW-LOCK-SYNTAX"),
@@ -516,10 +722,18 @@ fn a_broken_lock_file_says_where_why_and_what_to_do() {
         if line.is_some() {
             assert_eq!(problem.line, line, "{path}: {problem}");
         }
-        assert!(!problem.remedy.is_empty() && problem.to_string().starts_with(path), "{problem}");
+        assert!(
+            !problem.remedy.is_empty() && problem.to_string().starts_with(path),
+            "{problem}"
+        );
         assert!(slipway_advisories::explain(problem.code).is_some());
     }
-    assert_eq!(read("composer.lock", b"{\n\"a\": \"\xff\"}", None).expect_err("Latin-1").line, Some(2));
+    assert_eq!(
+        read("composer.lock", b"{\n\"a\": \"\xff\"}", None)
+            .expect_err("Latin-1")
+            .line,
+        Some(2)
+    );
     let unreadable = collect([("yarn.lock", || Err("object missing"))]);
     assert_eq!(unreadable.problems[0].code, "SW-LOCK-READ");
 }
@@ -527,19 +741,37 @@ fn a_broken_lock_file_says_where_why_and_what_to_do() {
 /// Each of these once took a parser of somebody's down; here all end soon, with a problem or an answer.
 #[test]
 fn hostile_lock_files_end_soon() {
-    let mut bomb = "__metadata:\n  version: 6\na0: &a0 {version: 1, dependencies: {a: b, c: d, e: f, g: h}}\n".to_owned();
+    let mut bomb =
+        "__metadata:\n  version: 6\na0: &a0 {version: 1, dependencies: {a: b, c: d, e: f, g: h}}\n"
+            .to_owned();
     for at in 1..40 {
-        bomb.push_str(&format!("a{at}: &a{at} {{dependencies: {{x: *a{0}, y: *a{0}, z: *a{0}}}}}\n", at - 1));
+        bomb.push_str(&format!(
+            "a{at}: &a{at} {{dependencies: {{x: *a{0}, y: *a{0}, z: *a{0}}}}}\n",
+            at - 1
+        ));
     }
-    let nested_1 = format!("{}{}", "{\"dependencies\": {\"a\": ".repeat(50_000), "}}".repeat(50_000));
-    let deep_place = format!("{{\"packages\": {{\"{}\": {{\"version\": \"1\", \"dependencies\": {{\"a\": \"1\"}}}}}}}}", "a/".repeat(1000));
+    let nested_1 = format!(
+        "{}{}",
+        "{\"dependencies\": {\"a\": ".repeat(50_000),
+        "}}".repeat(50_000)
+    );
+    let deep_place = format!(
+        "{{\"packages\": {{\"{}\": {{\"version\": \"1\", \"dependencies\": {{\"a\": \"1\"}}}}}}}}",
+        "a/".repeat(1000)
+    );
     let cycle = "GEM\n  specs:\n    a (1)\n      b\n    b (1)\n      a\n".to_owned();
     let mut chain = "GEM\n  specs:\n".to_owned();
     for at in 0..50_000 {
         chain.push_str(&format!("    g{at} (1)\n      g{}\n", at + 1));
     }
-    let many = format!("{{\"packages\": [{}]}}", vec!["{\"name\":\"a\"}"; 700_000].join(","));
-    let flow = format!("lockfileVersion: '9.0'\npackages: [{}]", "a,".repeat(5_000_000));
+    let many = format!(
+        "{{\"packages\": [{}]}}",
+        vec!["{\"name\":\"a\"}"; 700_000].join(",")
+    );
+    let flow = format!(
+        "lockfileVersion: '9.0'\npackages: [{}]",
+        "a,".repeat(5_000_000)
+    );
     let brackets = format!("lockfileVersion: '9.0'\npackages: {}", "[".repeat(100_000));
     for (path, text) in [
         ("yarn.lock", bomb),
@@ -550,21 +782,57 @@ fn hostile_lock_files_end_soon() {
         ("composer.lock", many),
         ("pnpm-lock.yaml", flow),
         ("pnpm-lock.yaml", brackets),
-        ("pnpm-lock.yaml", format!("lockfileVersion: '9.0'\npackages:\n  {}", "- ".repeat(100_000))),
-        ("pnpm-lock.yaml", format!("lockfileVersion: '9.0'\npackages:\n  {}", "? ".repeat(100_000))),
-        ("pnpm-lock.yaml", format!("lockfileVersion: '9.0'\npackages: {}", "[[[[]]]],".repeat(100_000))),
-        ("yarn.lock", format!("__metadata:\n  version: 6\n{}", "&a ".repeat(100_000))),
+        (
+            "pnpm-lock.yaml",
+            format!(
+                "lockfileVersion: '9.0'\npackages:\n  {}",
+                "- ".repeat(100_000)
+            ),
+        ),
+        (
+            "pnpm-lock.yaml",
+            format!(
+                "lockfileVersion: '9.0'\npackages:\n  {}",
+                "? ".repeat(100_000)
+            ),
+        ),
+        (
+            "pnpm-lock.yaml",
+            format!(
+                "lockfileVersion: '9.0'\npackages: {}",
+                "[[[[]]]],".repeat(100_000)
+            ),
+        ),
+        (
+            "yarn.lock",
+            format!("__metadata:\n  version: 6\n{}", "&a ".repeat(100_000)),
+        ),
         ("poetry.lock", format!("a = {}", "[".repeat(100_000))),
         ("go.mod", format!("require {}", "a".repeat(1_000_000))),
         ("composer.lock", " ".repeat(LOCK_BYTES_MAX + 1)),
     ] {
         let begun = Instant::now();
         let answer = read(path, text.as_bytes(), None);
-        eprintln!("{path}: {} bytes in {:?}: {:?}", text.len(), begun.elapsed(), answer.as_ref().map(Vec::len).map_err(|problem| &problem.message));
+        eprintln!(
+            "{path}: {} bytes in {:?}: {:?}",
+            text.len(),
+            begun.elapsed(),
+            answer
+                .as_ref()
+                .map(Vec::len)
+                .map_err(|problem| &problem.message)
+        );
         // Generous for an unoptimised build on a busy machine; without bounds these run for minutes or for ever.
-        assert!(begun.elapsed() < Duration::from_secs(20), "{path} took {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{path} took {:?}",
+            begun.elapsed()
+        );
         if let Ok(packages) = answer {
-            assert!(packages.iter().all(|package| package.via.len() <= 16), "{path}");
+            assert!(
+                packages.iter().all(|package| package.via.len() <= 16),
+                "{path}"
+            );
         }
     }
 }

@@ -13,8 +13,16 @@ fn parse(ecosystem: Ecosystem, text: &str) -> Version {
 fn ascending(ecosystem: Ecosystem, list: &[&str]) {
     for (at, low) in list.iter().enumerate() {
         for high in &list[at + 1..] {
-            assert_eq!(parse(ecosystem, low).cmp(&parse(ecosystem, high)), Ordering::Less, "{ecosystem}: {low} < {high}");
-            assert_eq!(parse(ecosystem, high).cmp(&parse(ecosystem, low)), Ordering::Greater, "{ecosystem}: {high} > {low}");
+            assert_eq!(
+                parse(ecosystem, low).cmp(&parse(ecosystem, high)),
+                Ordering::Less,
+                "{ecosystem}: {low} < {high}"
+            );
+            assert_eq!(
+                parse(ecosystem, high).cmp(&parse(ecosystem, low)),
+                Ordering::Greater,
+                "{ecosystem}: {high} > {low}"
+            );
         }
     }
 }
@@ -22,17 +30,31 @@ fn ascending(ecosystem: Ecosystem, list: &[&str]) {
 /// Lines of `a < b`, `a = b`, `a > b`.
 fn relations(ecosystem: Ecosystem, lines: &str) {
     let mut checked = 0;
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in lines
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [left, sign, right] = words[..] else { panic!("not a relation: {line}") };
+        let [left, sign, right] = words[..] else {
+            panic!("not a relation: {line}")
+        };
         let wanted = match sign {
             "<" => Ordering::Less,
             "=" => Ordering::Equal,
             ">" => Ordering::Greater,
             _ => panic!("not a sign: {line}"),
         };
-        assert_eq!(parse(ecosystem, left).cmp(&parse(ecosystem, right)), wanted, "{ecosystem}: {line}");
-        assert_eq!(parse(ecosystem, right).cmp(&parse(ecosystem, left)), wanted.reverse(), "{ecosystem}, turned round: {line}");
+        assert_eq!(
+            parse(ecosystem, left).cmp(&parse(ecosystem, right)),
+            wanted,
+            "{ecosystem}: {line}"
+        );
+        assert_eq!(
+            parse(ecosystem, right).cmp(&parse(ecosystem, left)),
+            wanted.reverse(),
+            "{ecosystem}, turned round: {line}"
+        );
         checked += 1;
     }
     assert!(checked > 0);
@@ -45,8 +67,19 @@ fn semver_orders_as_its_specification_says() {
         ascending(
             ecosystem,
             &[
-                "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "2.0.0", "2.1.0",
-                "2.1.1", "2.1.10", "10.0.0",
+                "1.0.0-alpha",
+                "1.0.0-alpha.1",
+                "1.0.0-alpha.beta",
+                "1.0.0-beta",
+                "1.0.0-beta.2",
+                "1.0.0-beta.11",
+                "1.0.0-rc.1",
+                "1.0.0",
+                "2.0.0",
+                "2.1.0",
+                "2.1.1",
+                "2.1.10",
+                "10.0.0",
             ],
         );
         relations(
@@ -63,7 +96,19 @@ fn semver_orders_as_its_specification_says() {
              2.0.0.rc.1 < 2.0.0",
         );
     }
-    for wrong in ["", "x", "1.x", "-1.0.0", "1.0.0-", "github:a/b#main", "file:../x", "1..2", "^1.0.0", "latest", "1.0.0-a..b"] {
+    for wrong in [
+        "",
+        "x",
+        "1.x",
+        "-1.0.0",
+        "1.0.0-",
+        "github:a/b#main",
+        "file:../x",
+        "1..2",
+        "^1.0.0",
+        "latest",
+        "1.0.0-a..b",
+    ] {
         assert_eq!(Version::parse(Ecosystem::Npm, wrong), None, "{wrong}");
     }
 }
@@ -74,8 +119,18 @@ fn go_orders_pseudo_versions() {
     ascending(
         Ecosystem::Go,
         &[
-            "v0.0.0-20190101000000-abcdefabcdef", "v0.0.0-20191109021931-daa7c04131f5", "v0.0.1", "v1.0.0-rc8", "v1.0.0-rc8.0.20190930145003-cad42f6e0932",
-            "v1.0.0-rc9", "v1.0.0", "v1.0.1-0.20200101000000-abcdefabcdef", "v1.0.1", "v1.3.1-0.20190929122143-5215b1806f52", "v1.3.1", "v2.0.0+incompatible",
+            "v0.0.0-20190101000000-abcdefabcdef",
+            "v0.0.0-20191109021931-daa7c04131f5",
+            "v0.0.1",
+            "v1.0.0-rc8",
+            "v1.0.0-rc8.0.20190930145003-cad42f6e0932",
+            "v1.0.0-rc9",
+            "v1.0.0",
+            "v1.0.1-0.20200101000000-abcdefabcdef",
+            "v1.0.1",
+            "v1.3.1-0.20190929122143-5215b1806f52",
+            "v1.3.1",
+            "v2.0.0+incompatible",
             "v2.0.1+incompatible",
         ],
     );
@@ -130,7 +185,16 @@ fn composer_normalises_as_its_own_tests_say() {
     ] {
         assert_eq!(normalise(text).as_deref(), Some(normal), "{text}");
     }
-    for wrong in ["", "a", "1.0.0-meh", "1.0.0.0.0", "feature-foo", "1.0.0+foo bar", "1.0.0-SNAPSHOT", "1.0.0<1.0.1"] {
+    for wrong in [
+        "",
+        "a",
+        "1.0.0-meh",
+        "1.0.0.0.0",
+        "feature-foo",
+        "1.0.0+foo bar",
+        "1.0.0-SNAPSHOT",
+        "1.0.0<1.0.1",
+    ] {
         assert_eq!(normalise(wrong), None, "{wrong}");
     }
 }
@@ -140,13 +204,47 @@ fn packagist_orders_as_composer_does() {
     ascending(
         Ecosystem::Packagist,
         &[
-            "1.0.0-dev", "1.0.0-alpha", "1.0.0-alpha1-dev", "1.0.0-alpha1", "1.0.0-alpha2.1", "1.0.0-beta1", "1.0.0-b5", "1.0.0-RC1", "1.0.0-rc2", "1.0.0", "1.0.0-p1", "1.0.0-patch2",
-            "1.0.0.1", "1.0.1", "1.2-dev", "1.2", "1.10", "1.x-dev", "2.4.3", "2.4.3-p2", "2.4.4-p1", "20100102", "20100102-203040",
+            "1.0.0-dev",
+            "1.0.0-alpha",
+            "1.0.0-alpha1-dev",
+            "1.0.0-alpha1",
+            "1.0.0-alpha2.1",
+            "1.0.0-beta1",
+            "1.0.0-b5",
+            "1.0.0-RC1",
+            "1.0.0-rc2",
+            "1.0.0",
+            "1.0.0-p1",
+            "1.0.0-patch2",
+            "1.0.0.1",
+            "1.0.1",
+            "1.2-dev",
+            "1.2",
+            "1.10",
+            "1.x-dev",
+            "2.4.3",
+            "2.4.3-p2",
+            "2.4.4-p1",
+            "20100102",
+            "20100102-203040",
         ],
     );
-    relations(Ecosystem::Packagist, "1.0 = 1.0.0.0\nv1.0.0 = 1.0\n1.0.0-stable = 1.0.0\n1.0.0+build = 1.0.0\n1.0.0-pl1 = 1.0.0-p1");
-    for branch in ["dev-master", "dev-feature/foo", "master", "self.version", "no-version-set"] {
-        assert_eq!(Version::parse(Ecosystem::Packagist, branch), None, "{branch}");
+    relations(
+        Ecosystem::Packagist,
+        "1.0 = 1.0.0.0\nv1.0.0 = 1.0\n1.0.0-stable = 1.0.0\n1.0.0+build = 1.0.0\n1.0.0-pl1 = 1.0.0-p1",
+    );
+    for branch in [
+        "dev-master",
+        "dev-feature/foo",
+        "master",
+        "self.version",
+        "no-version-set",
+    ] {
+        assert_eq!(
+            Version::parse(Ecosystem::Packagist, branch),
+            None,
+            "{branch}"
+        );
     }
 }
 
@@ -156,9 +254,36 @@ fn pypi_orders_as_pep_440_says() {
     ascending(
         Ecosystem::PyPI,
         &[
-            "1.0.dev456", "1.0a1", "1.0a2.dev456", "1.0a12.dev456", "1.0a12", "1.0b1.dev456", "1.0b2", "1.0b2.post345.dev456", "1.0b2.post345", "1.0rc1.dev456", "1.0rc1", "1.0",
-            "1.0+abc.5", "1.0+abc.7", "1.0+5", "1.0.post456.dev34", "1.0.post456", "1.1.dev1", "1.1", "1.2+123abc", "1.2+123abc456", "1.2+abc", "1.2+abc123", "1.2+1234.abc", "1.2+123456",
-            "1.2.r32+123456", "1.2.rev33+123456", "1!1.0.dev456", "1!1.0a1", "1!1.0",
+            "1.0.dev456",
+            "1.0a1",
+            "1.0a2.dev456",
+            "1.0a12.dev456",
+            "1.0a12",
+            "1.0b1.dev456",
+            "1.0b2",
+            "1.0b2.post345.dev456",
+            "1.0b2.post345",
+            "1.0rc1.dev456",
+            "1.0rc1",
+            "1.0",
+            "1.0+abc.5",
+            "1.0+abc.7",
+            "1.0+5",
+            "1.0.post456.dev34",
+            "1.0.post456",
+            "1.1.dev1",
+            "1.1",
+            "1.2+123abc",
+            "1.2+123abc456",
+            "1.2+abc",
+            "1.2+abc123",
+            "1.2+1234.abc",
+            "1.2+123456",
+            "1.2.r32+123456",
+            "1.2.rev33+123456",
+            "1!1.0.dev456",
+            "1!1.0a1",
+            "1!1.0",
         ],
     );
     relations(
@@ -187,7 +312,18 @@ fn pypi_orders_as_pep_440_says() {
          1.0.0+local.0 < 1.0.0+local.0.1
          1!1.0 < 2!1.0",
     );
-    for wrong in ["", "french toast", "1.0+a+", "1.0++", "1.0+_foobar", "1.0+foo&asd", "1.0+1+1", "0.1-bulbasaur", "*", "1.*"] {
+    for wrong in [
+        "",
+        "french toast",
+        "1.0+a+",
+        "1.0++",
+        "1.0+_foobar",
+        "1.0+foo&asd",
+        "1.0+1+1",
+        "0.1-bulbasaur",
+        "*",
+        "1.*",
+    ] {
         assert_eq!(Version::parse(Ecosystem::PyPI, wrong), None, "{wrong}");
     }
 }
@@ -293,8 +429,28 @@ fn maven_orders_as_comparable_version_does() {
     ascending(
         Ecosystem::Maven,
         &[
-            "1-alpha2snapshot", "1-alpha2", "1-alpha-123", "1-beta-2", "1-beta123", "1-m2", "1-m11", "1-rc", "1-cr2", "1-rc123", "1-SNAPSHOT", "1", "1-sp", "1-sp2", "1-sp123", "1-abc", "1-def",
-            "1-pom-1", "1-1-snapshot", "1-1", "1-2", "1-123",
+            "1-alpha2snapshot",
+            "1-alpha2",
+            "1-alpha-123",
+            "1-beta-2",
+            "1-beta123",
+            "1-m2",
+            "1-m11",
+            "1-rc",
+            "1-cr2",
+            "1-rc123",
+            "1-SNAPSHOT",
+            "1",
+            "1-sp",
+            "1-sp2",
+            "1-sp123",
+            "1-abc",
+            "1-def",
+            "1-pom-1",
+            "1-1-snapshot",
+            "1-1",
+            "1-2",
+            "1-123",
         ],
     );
 }
@@ -303,11 +459,40 @@ fn maven_orders_as_comparable_version_does() {
 #[test]
 fn every_order_is_total_and_transitive() {
     let texts = [
-        "0", "1", "1.0", "1.0.0", "1.0.0-alpha", "1.0.0-alpha.1", "1.0-rc1", "1.0rc1", "1.0.post1", "1.0.dev1", "1!1", "1.0+x", "1.0+1", "1.x-dev", "1.0-1", "1.0.a", "1.a1", "1-sp",
-        "1-foo.1", "2.0.0-p1", "01", "1.00", "1.0-SNAPSHOT", "20100102", "20100102-203040-p1", "1.0.0-RC1-dev", "v2", "1.0.0.0.0.1",
+        "0",
+        "1",
+        "1.0",
+        "1.0.0",
+        "1.0.0-alpha",
+        "1.0.0-alpha.1",
+        "1.0-rc1",
+        "1.0rc1",
+        "1.0.post1",
+        "1.0.dev1",
+        "1!1",
+        "1.0+x",
+        "1.0+1",
+        "1.x-dev",
+        "1.0-1",
+        "1.0.a",
+        "1.a1",
+        "1-sp",
+        "1-foo.1",
+        "2.0.0-p1",
+        "01",
+        "1.00",
+        "1.0-SNAPSHOT",
+        "20100102",
+        "20100102-203040-p1",
+        "1.0.0-RC1-dev",
+        "v2",
+        "1.0.0.0.0.1",
     ];
     for ecosystem in Ecosystem::ALL {
-        let versions: Vec<Version> = texts.iter().filter_map(|text| Version::parse(ecosystem, text)).collect();
+        let versions: Vec<Version> = texts
+            .iter()
+            .filter_map(|text| Version::parse(ecosystem, text))
+            .collect();
         assert!(versions.len() > 8, "{ecosystem}");
         for a in &versions {
             assert_eq!(a.cmp(a), Ordering::Equal);

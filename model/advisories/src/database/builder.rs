@@ -55,9 +55,13 @@ impl Builder {
                     Some(known) if known.modified > advisory.modified => self.counts.repeated += 1,
                     Some(_) => {
                         self.counts.repeated += 1;
-                        self.advisories.insert(advisory.id.clone(), compact(advisory));
+                        self.advisories
+                            .insert(advisory.id.clone(), compact(advisory));
                     }
-                    None => drop(self.advisories.insert(advisory.id.clone(), compact(advisory))),
+                    None => drop(
+                        self.advisories
+                            .insert(advisory.id.clone(), compact(advisory)),
+                    ),
                 }
             }
             Record::Withdrawn(date) => {
@@ -73,14 +77,20 @@ impl Builder {
 
     /// Records met so far, of every kind.
     pub fn seen(&self) -> usize {
-        self.advisories.len() + self.counts.withdrawn + self.counts.foreign + self.counts.repeated + self.counts.broken
+        self.advisories.len()
+            + self.counts.withdrawn
+            + self.counts.foreign
+            + self.counts.repeated
+            + self.counts.broken
     }
 
     /// Notes a record that could not be read.
     pub fn broken(&mut self, place: &str, error: &str) {
         self.counts.broken += 1;
         if self.counts.complaints.len() < BROKEN_KEPT {
-            self.counts.complaints.push(clean(&format!("{place}: {error}"), 300));
+            self.counts
+                .complaints
+                .push(clean(&format!("{place}: {error}"), 300));
         }
     }
 
@@ -91,7 +101,8 @@ impl Builder {
         let mut index: BTreeMap<(u8, String), Vec<(u32, Affected)>> = BTreeMap::new();
         let mut texts = Writer::default();
         let mut text_offsets = vec![0];
-        for (at, (_, mut advisory)) in std::mem::take(&mut self.advisories).into_iter().enumerate() {
+        for (at, (_, mut advisory)) in std::mem::take(&mut self.advisories).into_iter().enumerate()
+        {
             let at = u32::try_from(at).map_err(|_| "more than 4 294 967 295 advisories")?;
             let borrowed = borrowed_rating(&advisory, &ratings);
             if advisory.severity == Severity::Unknown {
@@ -108,7 +119,10 @@ impl Builder {
                 if affected.severity == Severity::Unknown {
                     affected.severity = advisory.severity;
                 }
-                let key = (affected.ecosystem.code(), std::mem::take(&mut affected.name));
+                let key = (
+                    affected.ecosystem.code(),
+                    std::mem::take(&mut affected.name),
+                );
                 index.entry(key).or_default().push((at, affected));
             }
         }
@@ -124,9 +138,18 @@ impl Builder {
             }
             package_offsets.push(offset(&packages)?);
         }
-        let mut body = Vec::with_capacity(texts.0.len() + packages.0.len() + 4 * (text_offsets.len() + package_offsets.len()) + 16);
+        let mut body = Vec::with_capacity(
+            texts.0.len()
+                + packages.0.len()
+                + 4 * (text_offsets.len() + package_offsets.len())
+                + 16,
+        );
         for count in [text_offsets.len() - 1, package_offsets.len() - 1] {
-            body.extend(u32::try_from(count).map_err(|_| "too many packages")?.to_le_bytes());
+            body.extend(
+                u32::try_from(count)
+                    .map_err(|_| "too many packages")?
+                    .to_le_bytes(),
+            );
         }
         body.extend(imported.days().to_le_bytes());
         body.extend(self.newest.map_or(i32::MIN, Date::days).to_le_bytes());
@@ -140,11 +163,17 @@ impl Builder {
         file.extend(MAGIC);
         file.extend(FORMAT.to_le_bytes());
         file.extend(0_u32.to_le_bytes());
-        file.extend(u64::try_from(body.len()).map_err(|_| "too large")?.to_le_bytes());
+        file.extend(
+            u64::try_from(body.len())
+                .map_err(|_| "too large")?
+                .to_le_bytes(),
+        );
         file.extend(Sha256::digest(&body));
         file.extend(body);
         let database = Database::from_bytes(file).map_err(|error| error.to_string())?;
-        database.check().ok_or("the database could not be read back")?;
+        database
+            .check()
+            .ok_or("the database could not be read back")?;
         Ok((database.bytes, self.counts))
     }
 }
@@ -157,10 +186,14 @@ fn offset(writer: &Writer) -> Result<u32, String> {
 fn compact(mut advisory: Advisory) -> Advisory {
     for affected in &mut advisory.affected {
         let (ecosystem, ranges) = (affected.ecosystem, &affected.ranges);
-        affected.versions.retain(|text| match Version::parse(ecosystem, text) {
-            Some(version) => !ranges.iter().any(|events| in_range(ecosystem, events, &version)),
-            None => text.len() <= 256,
-        });
+        affected
+            .versions
+            .retain(|text| match Version::parse(ecosystem, text) {
+                Some(version) => !ranges
+                    .iter()
+                    .any(|events| in_range(ecosystem, events, &version)),
+                None => text.len() <= 256,
+            });
         affected.versions.sort();
         affected.versions.dedup();
     }
@@ -170,7 +203,10 @@ fn compact(mut advisory: Advisory) -> Advisory {
 /// The highest rating under each name of a vulnerability.
 fn ratings(advisories: &BTreeMap<String, Advisory>) -> BTreeMap<String, Severity> {
     let mut ratings: BTreeMap<String, Severity> = BTreeMap::new();
-    for advisory in advisories.values().filter(|advisory| advisory.severity != Severity::Unknown) {
+    for advisory in advisories
+        .values()
+        .filter(|advisory| advisory.severity != Severity::Unknown)
+    {
         for name in advisory.aliases.iter().chain([&advisory.id]) {
             let known = ratings.entry(name.clone()).or_default();
             *known = (*known).max(advisory.severity);
@@ -181,5 +217,12 @@ fn ratings(advisories: &BTreeMap<String, Advisory>) -> BTreeMap<String, Severity
 
 /// What other sources say of the same vulnerability: FriendsOfPHP and Go rate nothing themselves.
 fn borrowed_rating(advisory: &Advisory, ratings: &BTreeMap<String, Severity>) -> Severity {
-    advisory.aliases.iter().chain([&advisory.id]).filter_map(|name| ratings.get(name)).copied().max().unwrap_or_default()
+    advisory
+        .aliases
+        .iter()
+        .chain([&advisory.id])
+        .filter_map(|name| ratings.get(name))
+        .copied()
+        .max()
+        .unwrap_or_default()
 }

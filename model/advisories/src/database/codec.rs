@@ -104,8 +104,16 @@ impl<'a> Reader<'a> {
 
     pub fn affected(&mut self, ecosystem: Ecosystem, name: &str) -> Option<Affected> {
         let severity = Severity::from_code(self.byte()?)?;
-        let ranges = (0..self.count()?).map(|_| (0..self.count()?).map(|_| self.event()).collect()).collect::<Option<_>>()?;
-        Some(Affected { ecosystem, name: name.to_owned(), severity, ranges, versions: self.texts()? })
+        let ranges = (0..self.count()?)
+            .map(|_| (0..self.count()?).map(|_| self.event()).collect())
+            .collect::<Option<_>>()?;
+        Some(Affected {
+            ecosystem,
+            name: name.to_owned(),
+            severity,
+            ranges,
+            versions: self.texts()?,
+        })
     }
 
     fn event(&mut self) -> Option<Event> {

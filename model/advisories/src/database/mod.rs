@@ -11,8 +11,8 @@ use crate::advisory::{Advisory, Affected};
 use crate::date::Date;
 use crate::ecosystem::Ecosystem;
 use crate::severity::Severity;
-use codec::{FORMAT, MAGIC, Reader};
 pub(crate) use codec::HEADER_BYTES;
+use codec::{FORMAT, MAGIC, Reader};
 
 /// Larger files are refused; a hundred thousand advisories take some 40 MB.
 pub const DATABASE_BYTES_MAX: usize = 1 << 30;
@@ -25,9 +25,13 @@ pub const STALE_AFTER_DAYS: u32 = 30;
 pub enum DatabaseError {
     #[error("this is no advisory database: import one with `slipway advisories import`")]
     NotADatabase,
-    #[error("the advisory database has format {0}, this program reads format {FORMAT}: import it again with `slipway advisories import`")]
+    #[error(
+        "the advisory database has format {0}, this program reads format {FORMAT}: import it again with `slipway advisories import`"
+    )]
     OtherFormat(u32),
-    #[error("the advisory database is damaged ({0}): import it again with `slipway advisories import`")]
+    #[error(
+        "the advisory database is damaged ({0}): import it again with `slipway advisories import`"
+    )]
     Damaged(&'static str),
 }
 
@@ -66,7 +70,10 @@ impl Database {
             return Err(damaged("its head is not ours"));
         }
         let body = &bytes[HEADER_BYTES..];
-        let length = bytes.get(24..32).and_then(|length| length.try_into().ok()).map(u64::from_le_bytes);
+        let length = bytes
+            .get(24..32)
+            .and_then(|length| length.try_into().ok())
+            .map(u64::from_le_bytes);
         if length != u64::try_from(body.len()).ok() || body.len() > DATABASE_BYTES_MAX {
             return Err(damaged("it is cut short"));
         }
@@ -128,7 +135,9 @@ impl Database {
     /// The advisories of a package, whatever its version.
     pub fn of_package(&self, ecosystem: Ecosystem, name: &str) -> Vec<(Advisory, Affected)> {
         let hits = self.hits(ecosystem, &ecosystem.normal_name(name));
-        hits.into_iter().filter_map(|hit| Some((self.advisory(hit.advisory)?, hit.affected))).collect()
+        hits.into_iter()
+            .filter_map(|hit| Some((self.advisory(hit.advisory)?, hit.affected)))
+            .collect()
     }
 
     /// The index entries of a package in its normal spelling.
@@ -137,12 +146,18 @@ impl Database {
         let (mut low, mut high) = (0, self.packages);
         while low < high {
             let middle = low + (high - low) / 2;
-            let Some(mut reader) = self.package(middle) else { return Vec::new() };
-            let (Some(code), Some(found)) = (reader.byte(), reader.text()) else { return Vec::new() };
+            let Some(mut reader) = self.package(middle) else {
+                return Vec::new();
+            };
+            let (Some(code), Some(found)) = (reader.byte(), reader.text()) else {
+                return Vec::new();
+            };
             match (code, found).cmp(&key) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return read_hits(&mut reader, ecosystem, name).unwrap_or_default(),
+                std::cmp::Ordering::Equal => {
+                    return read_hits(&mut reader, ecosystem, name).unwrap_or_default();
+                }
             }
         }
         Vec::new()
@@ -150,7 +165,12 @@ impl Database {
 
     /// The text of an advisory; what it affects stands in the index.
     pub(crate) fn advisory(&self, at: u32) -> Option<Advisory> {
-        let mut reader = Reader(self.slice(self.advisory_table(), self.advisories, at as usize, self.advisory_region())?);
+        let mut reader = Reader(self.slice(
+            self.advisory_table(),
+            self.advisories,
+            at as usize,
+            self.advisory_region(),
+        )?);
         Some(Advisory {
             id: reader.text()?.to_owned(),
             summary: reader.text()?.to_owned(),
@@ -185,7 +205,13 @@ impl Database {
     }
 
     fn package(&self, at: usize) -> Option<Reader<'_>> {
-        self.slice(self.package_table(), self.packages, at, self.package_region()?).map(Reader)
+        self.slice(
+            self.package_table(),
+            self.packages,
+            at,
+            self.package_region()?,
+        )
+        .map(Reader)
     }
 
     fn slice(&self, table: usize, count: usize, at: usize, region: usize) -> Option<&[u8]> {
@@ -200,7 +226,12 @@ impl Database {
     /// Goes over every entry; done when a file is made, so that nothing later finds one unreadable.
     fn check(&self) -> Option<()> {
         for at in 0..self.advisories {
-            let mut reader = Reader(self.slice(self.advisory_table(), self.advisories, at, self.advisory_region())?);
+            let mut reader = Reader(self.slice(
+                self.advisory_table(),
+                self.advisories,
+                at,
+                self.advisory_region(),
+            )?);
             for _ in 0..3 {
                 reader.text()?;
             }
@@ -223,10 +254,19 @@ impl Database {
 
 fn read_hits(reader: &mut Reader<'_>, ecosystem: Ecosystem, name: &str) -> Option<Vec<Hit>> {
     (0..reader.count()?)
-        .map(|_| Some(Hit { advisory: reader.number()?, affected: reader.affected(ecosystem, name)? }))
+        .map(|_| {
+            Some(Hit {
+                advisory: reader.number()?,
+                affected: reader.affected(ecosystem, name)?,
+            })
+        })
         .collect()
 }
 
 fn number_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes)
+    bytes
+        .get(at..at.checked_add(4)?)?
+        .try_into()
+        .ok()
+        .map(u32::from_le_bytes)
 }

@@ -142,7 +142,11 @@ impl<'de> Deserialize<'de> for Text {
                 out.write_str("a text")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(if text.len() <= TEXT_BYTES_MAX { text.to_owned() } else { String::new() }))
+                Ok(Text(if text.len() <= TEXT_BYTES_MAX {
+                    text.to_owned()
+                } else {
+                    String::new()
+                }))
             }
             fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
                 Ok(Text(number.to_string()))
@@ -168,7 +172,9 @@ impl<'de> Deserialize<'de> for Text {
                     charge()?;
                     // Only one level is of interest, so nothing recurses here.
                     match key.as_str() {
-                        "version" => version = Text(map.next_value::<Option<String>>()?.unwrap_or_default()),
+                        "version" => {
+                            version = Text(map.next_value::<Option<String>>()?.unwrap_or_default())
+                        }
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }

@@ -36,23 +36,41 @@ pub(super) fn read(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
                 section = content;
             }
             4 if listed => {
-                let (name, version) = content.split_once(" (").ok_or_else(|| Broken::at(line, "a gem without a version"))?;
-                let version = version.strip_suffix(')').ok_or_else(|| Broken::at(line, "a version without its closing bracket"))?;
+                let (name, version) = content
+                    .split_once(" (")
+                    .ok_or_else(|| Broken::at(line, "a gem without a version"))?;
+                let version = version
+                    .strip_suffix(')')
+                    .ok_or_else(|| Broken::at(line, "a version without its closing bracket"))?;
                 // What follows the first hyphen is the platform.
                 let version = version.split('-').next().unwrap_or(version);
                 if sheet.nodes.len() == PACKAGES_MAX {
                     return Err(Broken::Bounds(format!("more than {PACKAGES_MAX} packages")));
                 }
                 let own = section == "PATH";
-                let node = sheet.add(Node { name: name.to_owned(), version: version.to_owned(), line: Some(line), own, ..Node::default() });
+                let node = sheet.add(Node {
+                    name: name.to_owned(),
+                    version: version.to_owned(),
+                    line: Some(line),
+                    own,
+                    ..Node::default()
+                });
                 by_name.entry(name).or_insert(node);
                 current = Some(node);
             }
             6 if listed => {
-                let Some(node) = current else { return Err(Broken::at(line, "a need before the first gem")) };
+                let Some(node) = current else {
+                    return Err(Broken::at(line, "a need before the first gem"));
+                };
                 needs.push((node, content.split(" (").next().unwrap_or(content)));
             }
-            2 if section == "DEPENDENCIES" => asked.push(content.split(" (").next().unwrap_or(content).trim_end_matches('!')),
+            2 if section == "DEPENDENCIES" => asked.push(
+                content
+                    .split(" (")
+                    .next()
+                    .unwrap_or(content)
+                    .trim_end_matches('!'),
+            ),
             _ => {}
         }
     }
@@ -64,6 +82,9 @@ pub(super) fn read(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
             sheet.nodes[node].needs.push(*need);
         }
     }
-    sheet.roots = asked.iter().filter_map(|name| by_name.get(name).copied()).collect();
+    sheet.roots = asked
+        .iter()
+        .filter_map(|name| by_name.get(name).copied())
+        .collect();
     Ok(sheet.finish()?)
 }

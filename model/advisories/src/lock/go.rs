@@ -27,32 +27,53 @@ struct Module<'a> {
 pub(super) fn read_mod(file: &str, text: &str, sum: Option<&str>) -> Result<Vec<Package>, Broken> {
     let module = parse(text)?;
     let mut sheet = Sheet::new(file, Ecosystem::Go, Manager::Go);
-    let app = sheet.add(Node { own: true, ..Node::default() });
+    let app = sheet.add(Node {
+        own: true,
+        ..Node::default()
+    });
     sheet.roots.push(app);
     let mut named: BTreeSet<&str> = BTreeSet::new();
     for (path, version, line, indirect) in &module.requires {
         named.insert(path);
-        let replaced = module.replaces.get(&(*path, Some(*version))).or_else(|| module.replaces.get(&(*path, None)));
+        let replaced = module
+            .replaces
+            .get(&(*path, Some(*version)))
+            .or_else(|| module.replaces.get(&(*path, None)));
         let (path, version) = match replaced {
             Some(Some(other)) => *other,
             // A folder of the tree has no version.
             Some(None) => continue,
             None => (*path, *version),
         };
-        let node = sheet.add(Node { name: path.to_owned(), version: version.to_owned(), line: Some(*line), ..Node::default() });
+        let node = sheet.add(Node {
+            name: path.to_owned(),
+            version: version.to_owned(),
+            line: Some(*line),
+            ..Node::default()
+        });
         if !indirect {
             sheet.nodes[app].needs.push(node);
         }
     }
     if let Some((version, line)) = module.toolchain {
-        let node = sheet.add(Node { name: "stdlib".to_owned(), version: toolchain(version), line: Some(line), ..Node::default() });
+        let node = sheet.add(Node {
+            name: "stdlib".to_owned(),
+            version: toolchain(version),
+            line: Some(line),
+            ..Node::default()
+        });
         sheet.nodes[app].needs.push(node);
     }
     if !module.complete {
         for (path, version) in sum.map(selected).transpose()?.unwrap_or_default() {
-            let replaced = module.replaces.contains_key(&(path, None)) || module.replaces.contains_key(&(path, Some(version)));
+            let replaced = module.replaces.contains_key(&(path, None))
+                || module.replaces.contains_key(&(path, Some(version)));
             if !named.contains(path) && !replaced {
-                sheet.add(Node { name: path.to_owned(), version: version.to_owned(), ..Node::default() });
+                sheet.add(Node {
+                    name: path.to_owned(),
+                    version: version.to_owned(),
+                    ..Node::default()
+                });
             }
         }
     }
@@ -63,7 +84,11 @@ pub(super) fn read_mod(file: &str, text: &str, sum: Option<&str>) -> Result<Vec<
 pub(super) fn read_sum(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
     let mut sheet = Sheet::new(file, Ecosystem::Go, Manager::Go);
     for (path, version) in selected(text)? {
-        sheet.add(Node { name: path.to_owned(), version: version.to_owned(), ..Node::default() });
+        sheet.add(Node {
+            name: path.to_owned(),
+            version: version.to_owned(),
+            ..Node::default()
+        });
     }
     Ok(sheet.finish()?)
 }
@@ -75,8 +100,15 @@ fn selected(text: &str) -> Result<BTreeMap<&str, &str>, Broken> {
         let words: Vec<&str> = raw.split_whitespace().take(4).collect();
         let (path, version) = match words[..] {
             [] => continue,
-            [path, version, hash] if hash.starts_with("h1:") && path.len() <= WORD_BYTES_MAX => (path, version),
-            _ => return Err(Broken::at(u32::try_from(at + 1).unwrap_or(u32::MAX), "a line that is not `module version h1:hash`")),
+            [path, version, hash] if hash.starts_with("h1:") && path.len() <= WORD_BYTES_MAX => {
+                (path, version)
+            }
+            _ => {
+                return Err(Broken::at(
+                    u32::try_from(at + 1).unwrap_or(u32::MAX),
+                    "a line that is not `module version h1:hash`",
+                ));
+            }
         };
         if version.ends_with("/go.mod") {
             continue;
@@ -89,7 +121,10 @@ fn selected(text: &str) -> Result<BTreeMap<&str, &str>, Broken> {
             return Err(Broken::Bounds(format!("more than {PACKAGES_MAX} packages")));
         }
     }
-    Ok(highest.into_iter().map(|(path, (version, _))| (path, version)).collect())
+    Ok(highest
+        .into_iter()
+        .map(|(path, (version, _))| (path, version))
+        .collect())
 }
 
 fn parse(text: &str) -> Result<Module<'_>, Broken> {
@@ -98,7 +133,11 @@ fn parse(text: &str) -> Result<Module<'_>, Broken> {
     for (at, raw) in text.lines().enumerate() {
         let line = u32::try_from(at + 1).unwrap_or(u32::MAX);
         let (code, comment) = raw.split_once("//").unwrap_or((raw, ""));
-        let words: Vec<&str> = code.split_whitespace().map(|word| word.trim_matches(['"', '`'])).take(6).collect();
+        let words: Vec<&str> = code
+            .split_whitespace()
+            .map(|word| word.trim_matches(['"', '`']))
+            .take(6)
+            .collect();
         let (verb, rest) = match (block, &words[..]) {
             (_, []) => continue,
             (Some(_), [")"]) => {
@@ -112,16 +151,34 @@ fn parse(text: &str) -> Result<Module<'_>, Broken> {
             }
             (None, [verb, rest @ ..]) => (*verb, rest),
         };
-        if rest.iter().any(|word| word.len() > WORD_BYTES_MAX) || module.requires.len() + module.replaces.len() > PACKAGES_MAX {
-            return Err(Broken::Bounds("a word that is too long, or too many modules".to_owned()));
+        if rest.iter().any(|word| word.len() > WORD_BYTES_MAX)
+            || module.requires.len() + module.replaces.len() > PACKAGES_MAX
+        {
+            return Err(Broken::Bounds(
+                "a word that is too long, or too many modules".to_owned(),
+            ));
         }
         match (verb, rest) {
-            ("require", [path, version]) => module.requires.push((path, version, line, comment.trim().starts_with("indirect"))),
-            ("replace", [from, "=>", to @ ..]) => drop(module.replaces.insert((from, None), target(to))),
-            ("replace", [from, version, "=>", to @ ..]) => drop(module.replaces.insert((from, Some(version)), target(to))),
-            ("require" | "replace", _) => return Err(Broken::at(line, format!("`{verb}` that is not understood"))),
+            ("require", [path, version]) => {
+                module
+                    .requires
+                    .push((path, version, line, comment.trim().starts_with("indirect")))
+            }
+            ("replace", [from, "=>", to @ ..]) => {
+                drop(module.replaces.insert((from, None), target(to)))
+            }
+            ("replace", [from, version, "=>", to @ ..]) => {
+                drop(module.replaces.insert((from, Some(version)), target(to)))
+            }
+            ("require" | "replace", _) => {
+                return Err(Broken::at(line, format!("`{verb}` that is not understood")));
+            }
             ("go", [version]) => {
-                let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok()).unwrap_or(0);
+                let minor = version
+                    .split('.')
+                    .nth(1)
+                    .and_then(|minor| minor.parse::<u32>().ok())
+                    .unwrap_or(0);
                 module.complete = minor >= 17;
                 // Since 1.21 a line with a patch level is a true minimum.
                 if version.split('.').count() == 3 && module.toolchain.is_none() {
@@ -137,7 +194,10 @@ fn parse(text: &str) -> Result<Module<'_>, Broken> {
         }
     }
     if block.is_some() {
-        return Err(Broken::Syntax { line: None, what: "a block without its closing bracket".to_owned() });
+        return Err(Broken::Syntax {
+            line: None,
+            what: "a block without its closing bracket".to_owned(),
+        });
     }
     Ok(module)
 }
@@ -152,9 +212,17 @@ fn target<'a>(words: &[&'a str]) -> Option<(&'a str, &'a str)> {
 /// `1.21rc2` is written `1.21.0-rc.2` in advisories; `1.22.3-custom` is 1.22.3.
 fn toolchain(version: &str) -> String {
     let version = version.split('-').next().unwrap_or(version);
-    match ["rc", "beta"].iter().find_map(|word| version.split_once(word).map(|(number, count)| (number, word, count))) {
+    match ["rc", "beta"].iter().find_map(|word| {
+        version
+            .split_once(word)
+            .map(|(number, count)| (number, word, count))
+    }) {
         Some((number, word, count)) => {
-            let zeros = if number.split('.').count() < 3 { ".0" } else { "" };
+            let zeros = if number.split('.').count() < 3 {
+                ".0"
+            } else {
+                ""
+            };
             format!("{number}{zeros}-{word}.{count}")
         }
         None => version.to_owned(),
@@ -171,11 +239,19 @@ pub(super) fn read_gradle(file: &str, text: &str) -> Result<Vec<Package>, Broken
             continue;
         }
         let coordinates = content.split('=').next().unwrap_or(content);
-        let (name, version) = coordinates.rsplit_once(':').filter(|(name, _)| name.contains(':')).ok_or_else(|| Broken::at(line, "a line that is not `group:artifact:version=…`"))?;
+        let (name, version) = coordinates
+            .rsplit_once(':')
+            .filter(|(name, _)| name.contains(':'))
+            .ok_or_else(|| Broken::at(line, "a line that is not `group:artifact:version=…`"))?;
         if sheet.nodes.len() == PACKAGES_MAX {
             return Err(Broken::Bounds(format!("more than {PACKAGES_MAX} packages")));
         }
-        sheet.add(Node { name: name.to_owned(), version: version.to_owned(), line: Some(line), ..Node::default() });
+        sheet.add(Node {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            line: Some(line),
+            ..Node::default()
+        });
     }
     Ok(sheet.finish()?)
 }

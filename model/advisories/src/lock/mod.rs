@@ -74,7 +74,9 @@ impl Format {
             "gradle.lockfile" => Format::Gradle,
             "Cargo.lock" => Format::Cargo,
             _ if name.starts_with("requirements") && name.ends_with(".txt") => Format::Requirements,
-            _ if name.ends_with(".txt") && path.rsplit('/').nth(1) == Some("requirements") => Format::Requirements,
+            _ if name.ends_with(".txt") && path.rsplit('/').nth(1) == Some("requirements") => {
+                Format::Requirements
+            }
             _ => return None,
         })
     }
@@ -117,7 +119,10 @@ enum Broken {
 
 impl Broken {
     fn at(line: u32, what: impl Into<String>) -> Broken {
-        Broken::Syntax { line: Some(line), what: what.into() }
+        Broken::Syntax {
+            line: Some(line),
+            what: what.into(),
+        }
     }
 }
 
@@ -129,14 +134,22 @@ impl From<String> for Broken {
 
 impl From<serde_json::Error> for Broken {
     fn from(error: serde_json::Error) -> Broken {
-        Broken::Syntax { line: u32::try_from(error.line()).ok().filter(|line| *line > 0), what: error.to_string() }
+        Broken::Syntax {
+            line: u32::try_from(error.line()).ok().filter(|line| *line > 0),
+            what: error.to_string(),
+        }
     }
 }
 
 impl From<serde_yaml::Error> for Broken {
     fn from(error: serde_yaml::Error) -> Broken {
-        let line = error.location().and_then(|location| u32::try_from(location.line()).ok());
-        Broken::Syntax { line, what: error.to_string() }
+        let line = error
+            .location()
+            .and_then(|location| u32::try_from(location.line()).ok());
+        Broken::Syntax {
+            line,
+            what: error.to_string(),
+        }
     }
 }
 
@@ -145,9 +158,15 @@ impl From<serde_yaml::Error> for Broken {
 /// What lies in `node_modules`, `vendor` and the like is a package's own, never installed by it.
 pub fn is_wanted(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let foreign = |folder: &str| matches!(folder, "node_modules" | "vendor" | "bower_components" | ".git" | "site-packages");
+    let foreign = |folder: &str| {
+        matches!(
+            folder,
+            "node_modules" | "vendor" | "bower_components" | ".git" | "site-packages"
+        )
+    };
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
-    !folders.split('/').any(foreign) && (Format::of(path).is_some() || matches!(name, "composer.json" | "package.json"))
+    !folders.split('/').any(foreign)
+        && (Format::of(path).is_some() || matches!(name, "composer.json" | "package.json"))
 }
 
 /// Reads the lock files among the files of a tree.
@@ -169,7 +188,12 @@ where
             continue;
         }
         if texts.len() >= 2 * LOCK_FILES_MAX {
-            locks.problems.push(Problem::bounds(path, format!("more than {LOCK_FILES_MAX} lock files; this and later ones were not checked")));
+            locks.problems.push(Problem::bounds(
+                path,
+                format!(
+                    "more than {LOCK_FILES_MAX} lock files; this and later ones were not checked"
+                ),
+            ));
             break;
         }
         match read() {
@@ -178,13 +202,23 @@ where
                 file: path.to_owned(),
                 line: None,
                 message: format!("the file could not be read: {error}"),
-                remedy: "push again; if it stays, the repository is damaged: run `git fsck`".to_owned(),
+                remedy: "push again; if it stays, the repository is damaged: run `git fsck`"
+                    .to_owned(),
             }),
             Ok(bytes) if bytes.len() > LOCK_BYTES_MAX => {
-                locks.problems.push(Problem::bounds(path, format!("the lock file has {} bytes, more than {LOCK_BYTES_MAX}", bytes.len())));
+                locks.problems.push(Problem::bounds(
+                    path,
+                    format!(
+                        "the lock file has {} bytes, more than {LOCK_BYTES_MAX}",
+                        bytes.len()
+                    ),
+                ));
             }
             Ok(bytes) if bytes.len() > bytes_left => {
-                locks.problems.push(Problem::bounds(path, format!("the lock files together have more than {TREE_BYTES_MAX} bytes")));
+                locks.problems.push(Problem::bounds(
+                    path,
+                    format!("the lock files together have more than {TREE_BYTES_MAX} bytes"),
+                ));
             }
             Ok(bytes) => {
                 bytes_left -= bytes.len();
@@ -193,20 +227,29 @@ where
         }
     }
     for (path, bytes) in &texts {
-        let Some(format) = Format::of(path) else { continue };
+        let Some(format) = Format::of(path) else {
+            continue;
+        };
         let beside = |name: &str| match path.rsplit_once('/') {
             Some((folder, _)) => format!("{folder}/{name}"),
             None => name.to_owned(),
         };
         // npm itself ignores the lock file beside a shrinkwrap.
-        let shadowed = path.ends_with("package-lock.json") && texts.contains_key(&beside("npm-shrinkwrap.json"));
+        let shadowed = path.ends_with("package-lock.json")
+            && texts.contains_key(&beside("npm-shrinkwrap.json"));
         if shadowed || (format == Format::GoSum && texts.contains_key(&beside("go.mod"))) {
             continue;
         }
-        let companion = format.companion().and_then(|name| texts.get(&beside(name))).map(Vec::as_slice);
+        let companion = format
+            .companion()
+            .and_then(|name| texts.get(&beside(name)))
+            .map(Vec::as_slice);
         match read_format(format, path, bytes, companion) {
             Ok(packages) if locks.packages.len() + packages.len() > TREE_PACKAGES_MAX => {
-                locks.problems.push(Problem::bounds(path, format!("the lock files name more than {TREE_PACKAGES_MAX} packages")));
+                locks.problems.push(Problem::bounds(
+                    path,
+                    format!("the lock files name more than {TREE_PACKAGES_MAX} packages"),
+                ));
             }
             Ok(packages) => {
                 locks.files.push(path.clone());
@@ -216,30 +259,57 @@ where
         }
     }
     locks.packages.sort();
-    locks.problems.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
+    locks
+        .problems
+        .sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
     locks
 }
 
 /// Reads one lock file; `companion` is the manifest beside it, if there is one.
 pub fn read(path: &str, bytes: &[u8], companion: Option<&[u8]>) -> Result<Vec<Package>, Problem> {
     let Some(format) = Format::of(path) else {
-        return Err(Problem::syntax(path, None, "its name is that of no known lock file", "see the list of lock files in the documentation"));
+        return Err(Problem::syntax(
+            path,
+            None,
+            "its name is that of no known lock file",
+            "see the list of lock files in the documentation",
+        ));
     };
     if bytes.len() > LOCK_BYTES_MAX {
-        return Err(Problem::bounds(path, format!("the lock file has {} bytes, more than {LOCK_BYTES_MAX}", bytes.len())));
+        return Err(Problem::bounds(
+            path,
+            format!(
+                "the lock file has {} bytes, more than {LOCK_BYTES_MAX}",
+                bytes.len()
+            ),
+        ));
     }
     read_format(format, path, bytes, companion)
 }
 
-fn read_format(format: Format, path: &str, bytes: &[u8], companion: Option<&[u8]>) -> Result<Vec<Package>, Problem> {
+fn read_format(
+    format: Format,
+    path: &str,
+    bytes: &[u8],
+    companion: Option<&[u8]>,
+) -> Result<Vec<Package>, Problem> {
     let remedy = format.tool_again();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = bytes[..error.valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         Problem::syntax(path, u32::try_from(line).ok(), "it is not UTF-8", remedy)
     })?;
     if let Some(line) = conflict(text) {
-        return Err(Problem::syntax(path, Some(line), "marks of an unfinished merge", remedy));
+        return Err(Problem::syntax(
+            path,
+            Some(line),
+            "marks of an unfinished merge",
+            remedy,
+        ));
     }
     bounded::refill();
     let companion = companion.and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -261,21 +331,35 @@ fn read_format(format: Format, path: &str, bytes: &[u8], companion: Option<&[u8]
     packages.map_err(|broken| match broken {
         Broken::Syntax { line, what } => Problem::syntax(path, line, what, remedy),
         Broken::Bounds(what) => Problem::bounds(path, what),
-        Broken::Version(what) => Problem { code: "SW-LOCK-VERSION", ..Problem::syntax(path, None, what, remedy) },
+        Broken::Version(what) => Problem {
+            code: "SW-LOCK-VERSION",
+            ..Problem::syntax(path, None, what, remedy)
+        },
     })
 }
 
 /// The line of a mark that git leaves for a conflict.
 fn conflict(text: &str) -> Option<u32> {
-    let at = text.lines().position(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))?;
+    let at = text
+        .lines()
+        .position(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))?;
     u32::try_from(at + 1).ok()
 }
 
 /// The names under the given keys of a JSON manifest; a broken manifest is somebody else's complaint.
 fn asked_for(manifest: Option<&str>, keys: &[&str]) -> Vec<(String, String)> {
-    let Some(manifest) = manifest else { return Vec::new() };
-    let Ok(bounded::Pairs(pairs)) = serde_json::from_str::<bounded::Pairs<Dependencies>>(manifest) else { return Vec::new() };
-    pairs.into_iter().filter(|(key, _)| keys.contains(&key.as_str())).flat_map(|(_, value)| value.0).collect()
+    let Some(manifest) = manifest else {
+        return Vec::new();
+    };
+    let Ok(bounded::Pairs(pairs)) = serde_json::from_str::<bounded::Pairs<Dependencies>>(manifest)
+    else {
+        return Vec::new();
+    };
+    pairs
+        .into_iter()
+        .filter(|(key, _)| keys.contains(&key.as_str()))
+        .flat_map(|(_, value)| value.0)
+        .collect()
 }
 
 /// A map of names to ranges; any other JSON value is read over.
@@ -284,7 +368,11 @@ struct Dependencies(Vec<(String, String)>);
 impl<'de> serde::Deserialize<'de> for Dependencies {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dependencies, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        let pairs = value.as_object().map(|map| map.iter().map(|(name, range)| (name.clone(), range.as_str().unwrap_or_default().to_owned())).collect());
+        let pairs = value.as_object().map(|map| {
+            map.iter()
+                .map(|(name, range)| (name.clone(), range.as_str().unwrap_or_default().to_owned()))
+                .collect()
+        });
         Ok(Dependencies(pairs.unwrap_or_default()))
     }
 }

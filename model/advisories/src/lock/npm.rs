@@ -63,8 +63,13 @@ pub(super) fn read(file: &str, text: &str, manifest: Option<&str>) -> Result<Vec
     match (lock.packages, lock.dependencies) {
         (Some(packages), _) => flat(sheet, text, packages),
         (None, Some(dependencies)) => nested(sheet, text, dependencies, manifest),
-        (None, None) if matches!(lock.lockfile_version.0.as_str(), "" | "1" | "2" | "3") => Ok(Vec::new()),
-        (None, None) => Err(Broken::Version(format!("lockfileVersion {} is not known", lock.lockfile_version.0))),
+        (None, None) if matches!(lock.lockfile_version.0.as_str(), "" | "1" | "2" | "3") => {
+            Ok(Vec::new())
+        }
+        (None, None) => Err(Broken::Version(format!(
+            "lockfileVersion {} is not known",
+            lock.lockfile_version.0
+        ))),
     }
 }
 
@@ -73,7 +78,11 @@ fn name_of(place: &str) -> Option<&str> {
     place.rsplit_once("node_modules/").map(|(_, name)| name)
 }
 
-fn flat(mut sheet: Sheet<'_>, text: &str, Pairs(packages): Pairs<Entry>) -> Result<Vec<Package>, Broken> {
+fn flat(
+    mut sheet: Sheet<'_>,
+    text: &str,
+    Pairs(packages): Pairs<Entry>,
+) -> Result<Vec<Package>, Broken> {
     if packages.len() > PACKAGES_MAX {
         return Err(Broken::Bounds(format!("more than {PACKAGES_MAX} packages")));
     }
@@ -81,13 +90,24 @@ fn flat(mut sheet: Sheet<'_>, text: &str, Pairs(packages): Pairs<Entry>) -> Resu
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     // Links lead to a folder of the tree: `node_modules/app` to `packages/app`.
     let mut links: BTreeMap<&str, &str> = BTreeMap::new();
-    for (place, entry) in packages.iter().filter(|(place, _)| place.len() <= PLACE_BYTES_MAX) {
-        let line = if place.is_empty() { None } else { lines.find(&format!("\"{place}\": {{")) };
+    for (place, entry) in packages
+        .iter()
+        .filter(|(place, _)| place.len() <= PLACE_BYTES_MAX)
+    {
+        let line = if place.is_empty() {
+            None
+        } else {
+            lines.find(&format!("\"{place}\": {{"))
+        };
         if entry.link.0 {
             links.insert(place, &entry.resolved.0);
         }
         let installed = name_of(place);
-        let name = if entry.name.0.is_empty() { installed.unwrap_or_default() } else { &entry.name.0 };
+        let name = if entry.name.0.is_empty() {
+            installed.unwrap_or_default()
+        } else {
+            &entry.name.0
+        };
         let at = sheet.add(Node {
             name: name.to_owned(),
             version: entry.version.0.clone(),
@@ -99,11 +119,21 @@ fn flat(mut sheet: Sheet<'_>, text: &str, Pairs(packages): Pairs<Entry>) -> Resu
         places.insert(place, at);
     }
     for (place, entry) in &packages {
-        let Some(at) = places.get(place.as_str()).copied() else { continue };
+        let Some(at) = places.get(place.as_str()).copied() else {
+            continue;
+        };
         let installed = name_of(place).is_some();
         let find = |name: &str| resolve(&places, &links, place, name);
-        let needs = [&entry.dependencies, &entry.optional_dependencies, &entry.peer_dependencies];
-        let mut found: Vec<usize> = needs.iter().flat_map(|names| names.keys()).filter_map(find).collect();
+        let needs = [
+            &entry.dependencies,
+            &entry.optional_dependencies,
+            &entry.peer_dependencies,
+        ];
+        let mut found: Vec<usize> = needs
+            .iter()
+            .flat_map(|names| names.keys())
+            .filter_map(find)
+            .collect();
         if !installed {
             found.extend(entry.dev_dependencies.keys().filter_map(find));
             sheet.roots.push(at);
@@ -114,13 +144,22 @@ fn flat(mut sheet: Sheet<'_>, text: &str, Pairs(packages): Pairs<Entry>) -> Resu
 }
 
 /// Node's search: in the own `node_modules`, then in those of the folders above.
-fn resolve(places: &BTreeMap<&str, usize>, links: &BTreeMap<&str, &str>, from: &str, name: &str) -> Option<usize> {
+fn resolve(
+    places: &BTreeMap<&str, usize>,
+    links: &BTreeMap<&str, &str>,
+    from: &str,
+    name: &str,
+) -> Option<usize> {
     if name.len() > 512 {
         return None;
     }
     let mut base = from;
     loop {
-        let place = if base.is_empty() { format!("node_modules/{name}") } else { format!("{base}/node_modules/{name}") };
+        let place = if base.is_empty() {
+            format!("node_modules/{name}")
+        } else {
+            format!("{base}/node_modules/{name}")
+        };
         if let Some(target) = links.get(place.as_str()) {
             return places.get(target).copied();
         }
@@ -140,27 +179,53 @@ struct Visit<'t> {
     scope: usize,
 }
 
-fn nested(mut sheet: Sheet<'_>, text: &str, dependencies: Pairs<Old>, manifest: Option<&str>) -> Result<Vec<Package>, Broken> {
+fn nested(
+    mut sheet: Sheet<'_>,
+    text: &str,
+    dependencies: Pairs<Old>,
+    manifest: Option<&str>,
+) -> Result<Vec<Package>, Broken> {
     let mut lines = Lines::new(text);
     // Each folder of packages, with the one above it: where a `requires` is looked for.
     let mut scopes: Vec<(Option<usize>, BTreeMap<&str, usize>)> = vec![(None, BTreeMap::new())];
-    let mut visits = vec![Visit { entries: &dependencies, scope: 0 }];
+    let mut visits = vec![Visit {
+        entries: &dependencies,
+        scope: 0,
+    }];
     let mut requires: Vec<(usize, usize, &Pairs<Text>)> = Vec::new();
     while let Some(visit) = visits.pop() {
         for (key, entry) in &visit.entries.0 {
             // `"alias": {"version": "npm:real@1.2.3"}`
-            let (name, version) = match entry.version.0.strip_prefix("npm:").and_then(|real| real.rsplit_once('@')) {
+            let (name, version) = match entry
+                .version
+                .0
+                .strip_prefix("npm:")
+                .and_then(|real| real.rsplit_once('@'))
+            {
                 Some((name, version)) => (name, version),
                 None => (key.as_str(), entry.version.0.as_str()),
             };
-            let line = if visit.scope == 0 { lines.find(&format!("\n    \"{key}\": {{")) } else { None };
-            let at = sheet.add(Node { name: name.to_owned(), version: version.to_owned(), line, development: Some(entry.dev.0), ..Node::default() });
+            let line = if visit.scope == 0 {
+                lines.find(&format!("\n    \"{key}\": {{"))
+            } else {
+                None
+            };
+            let at = sheet.add(Node {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                line,
+                development: Some(entry.dev.0),
+                ..Node::default()
+            });
             scopes[visit.scope].1.insert(key, at);
             let mut inner = visit.scope;
             if !entry.dependencies.0.is_empty() {
                 scopes.push((Some(visit.scope), BTreeMap::new()));
                 inner = scopes.len() - 1;
-                visits.push(Visit { entries: &entry.dependencies, scope: inner });
+                visits.push(Visit {
+                    entries: &entry.dependencies,
+                    scope: inner,
+                });
             }
             requires.push((at, inner, &entry.requires));
         }
@@ -174,7 +239,12 @@ fn nested(mut sheet: Sheet<'_>, text: &str, dependencies: Pairs<Old>, manifest: 
     for (at, scope, names) in requires {
         sheet.nodes[at].needs = names.keys().filter_map(|name| find(scope, name)).collect();
     }
-    let asked = |keys: &[&str]| -> Vec<usize> { asked_for(manifest, keys).iter().filter_map(|(name, _)| find(0, name)).collect() };
+    let asked = |keys: &[&str]| -> Vec<usize> {
+        asked_for(manifest, keys)
+            .iter()
+            .filter_map(|(name, _)| find(0, name))
+            .collect()
+    };
     sheet.roots = asked(&["dependencies", "optionalDependencies"]);
     sheet.development_roots = asked(&["devDependencies"]);
     Ok(sheet.finish()?)

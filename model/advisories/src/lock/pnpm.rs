@@ -57,12 +57,19 @@ pub(super) fn check_size(text: &str) -> Result<(), Broken> {
             _ => {}
         }
         if depth > YAML_BRACKETS_MAX {
-            return Err(Broken::Bounds(format!("more than {YAML_BRACKETS_MAX} brackets inside each other")));
+            return Err(Broken::Bounds(format!(
+                "more than {YAML_BRACKETS_MAX} brackets inside each other"
+            )));
         }
     }
-    let signs = text.bytes().filter(|byte| matches!(byte, b'\n' | b',' | b'[' | b'{')).count();
+    let signs = text
+        .bytes()
+        .filter(|byte| matches!(byte, b'\n' | b',' | b'[' | b'{'))
+        .count();
     if signs > YAML_SIGNS_MAX {
-        return Err(Broken::Bounds(format!("more than {YAML_SIGNS_MAX} YAML entries")));
+        return Err(Broken::Bounds(format!(
+            "more than {YAML_SIGNS_MAX} YAML entries"
+        )));
     }
     Ok(())
 }
@@ -74,22 +81,38 @@ pub(super) fn read(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
     // Later pnpm writes a second document for its own tools.
     for document in serde_yaml::Deserializer::from_str(text) {
         let lock = Lock::deserialize(document)?;
-        let major: u32 = lock.lockfile_version.0.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        let major: u32 = lock
+            .lockfile_version
+            .0
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok())
+            .unwrap_or(0);
         if !(5..=9).contains(&major) {
-            return Err(Broken::Version(format!("lockfileVersion `{}` is not one of 5 to 9", lock.lockfile_version.0)));
+            return Err(Broken::Version(format!(
+                "lockfileVersion `{}` is not one of 5 to 9",
+                lock.lockfile_version.0
+            )));
         }
         known += 1;
         add(&mut sheet, text, &lock, major)?;
     }
     if known == 0 {
-        return Err(Broken::Syntax { line: None, what: "it is empty".to_owned() });
+        return Err(Broken::Syntax {
+            line: None,
+            what: "it is empty".to_owned(),
+        });
     }
     Ok(sheet.finish()?)
 }
 
 fn add(sheet: &mut Sheet<'_>, text: &str, lock: &Lock, major: u32) -> Result<(), Broken> {
     // From version 9 on `packages` has the versions and `snapshots` what each needs.
-    let entries = if lock.snapshots.0.is_empty() { &lock.packages.0 } else { &lock.snapshots.0 };
+    let entries = if lock.snapshots.0.is_empty() {
+        &lock.packages.0
+    } else {
+        &lock.snapshots.0
+    };
     if entries.len() > PACKAGES_MAX {
         return Err(Broken::Bounds(format!("more than {PACKAGES_MAX} packages")));
     }
@@ -98,7 +121,9 @@ fn add(sheet: &mut Sheet<'_>, text: &str, lock: &Lock, major: u32) -> Result<(),
         .packages
         .keys()
         .filter_map(|key| {
-            let line = lines.find(&format!("\n  {key}:")).or_else(|| lines.find(&format!("\n  '{key}':")))?;
+            let line = lines
+                .find(&format!("\n  {key}:"))
+                .or_else(|| lines.find(&format!("\n  '{key}':")))?;
             Some((bare(key), line))
         })
         .collect();
@@ -106,8 +131,16 @@ fn add(sheet: &mut Sheet<'_>, text: &str, lock: &Lock, major: u32) -> Result<(),
     let first = sheet.nodes.len();
     for (key, entry) in entries {
         let (name, version) = name_and_version(key, major);
-        let name = if entry.name.0.is_empty() { name } else { entry.name.0.clone() };
-        let version = if entry.version.0.is_empty() { version } else { entry.version.0.clone() };
+        let name = if entry.name.0.is_empty() {
+            name
+        } else {
+            entry.name.0.clone()
+        };
+        let version = if entry.version.0.is_empty() {
+            version
+        } else {
+            entry.version.0.clone()
+        };
         let at = sheet.add(Node {
             name,
             version,
@@ -119,19 +152,52 @@ fn add(sheet: &mut Sheet<'_>, text: &str, lock: &Lock, major: u32) -> Result<(),
     }
     let find = |name: &str, reference: &str| {
         let candidates = if major == 5 {
-            [format!("/{name}/{reference}"), reference.to_owned(), format!("/{reference}")]
+            [
+                format!("/{name}/{reference}"),
+                reference.to_owned(),
+                format!("/{reference}"),
+            ]
         } else {
-            [format!("{name}@{reference}"), format!("/{name}@{reference}"), reference.to_owned()]
+            [
+                format!("{name}@{reference}"),
+                format!("/{name}@{reference}"),
+                reference.to_owned(),
+            ]
         };
-        candidates.iter().find_map(|key| by_key.get(key.as_str())).copied()
+        candidates
+            .iter()
+            .find_map(|key| by_key.get(key.as_str()))
+            .copied()
     };
     for (at, (_, entry)) in entries.iter().enumerate() {
-        let needs = entry.dependencies.0.iter().chain(&entry.optional_dependencies.0);
-        sheet.nodes[first + at].needs = needs.filter_map(|(name, reference)| find(name, &reference.0)).collect();
+        let needs = entry
+            .dependencies
+            .0
+            .iter()
+            .chain(&entry.optional_dependencies.0);
+        sheet.nodes[first + at].needs = needs
+            .filter_map(|(name, reference)| find(name, &reference.0))
+            .collect();
     }
-    let asked = |pairs: &Pairs<Text>| -> Vec<usize> { pairs.0.iter().filter_map(|(name, reference)| find(name, &reference.0)).collect() };
-    let alone = (&lock.dependencies, &lock.optional_dependencies, &lock.dev_dependencies);
-    let importers = lock.importers.0.iter().map(|(_, one)| (&one.dependencies, &one.optional_dependencies, &one.dev_dependencies));
+    let asked = |pairs: &Pairs<Text>| -> Vec<usize> {
+        pairs
+            .0
+            .iter()
+            .filter_map(|(name, reference)| find(name, &reference.0))
+            .collect()
+    };
+    let alone = (
+        &lock.dependencies,
+        &lock.optional_dependencies,
+        &lock.dev_dependencies,
+    );
+    let importers = lock.importers.0.iter().map(|(_, one)| {
+        (
+            &one.dependencies,
+            &one.optional_dependencies,
+            &one.dev_dependencies,
+        )
+    });
     for (dependencies, optional, development) in importers.chain([alone]) {
         sheet.roots.extend(asked(dependencies));
         sheet.roots.extend(asked(optional));
@@ -152,7 +218,12 @@ fn name_and_version(key: &str, major: u32) -> (String, String) {
         let (place, version) = key.rsplit_once('/').unwrap_or((key, ""));
         // A registry other than the first stands before the name.
         let name = match place.rsplit_once('/') {
-            Some((scope, _)) if scope.rsplit('/').next().is_some_and(|scope| scope.starts_with('@')) => {
+            Some((scope, _))
+                if scope
+                    .rsplit('/')
+                    .next()
+                    .is_some_and(|scope| scope.starts_with('@')) =>
+            {
                 let begin = scope.rfind('/').map_or(0, |at| at + 1);
                 &place[begin..]
             }
@@ -162,7 +233,11 @@ fn name_and_version(key: &str, major: u32) -> (String, String) {
         (name, version.split('_').next().unwrap_or(version))
     } else {
         let key = key.strip_prefix('/').unwrap_or(key);
-        match key.char_indices().skip(1).find(|(_, letter)| *letter == '@') {
+        match key
+            .char_indices()
+            .skip(1)
+            .find(|(_, letter)| *letter == '@')
+        {
             Some((at, _)) => (&key[..at], &key[at + 1..]),
             None => (key, ""),
         }

@@ -39,7 +39,14 @@ pub struct Sheet<'a> {
 
 impl<'a> Sheet<'a> {
     pub fn new(file: &'a str, ecosystem: Ecosystem, manager: Manager) -> Sheet<'a> {
-        Sheet { file, ecosystem, manager, nodes: Vec::new(), roots: Vec::new(), development_roots: Vec::new() }
+        Sheet {
+            file,
+            ecosystem,
+            manager,
+            nodes: Vec::new(),
+            roots: Vec::new(),
+            development_roots: Vec::new(),
+        }
     }
 
     pub fn add(&mut self, node: Node) -> usize {
@@ -62,12 +69,21 @@ impl<'a> Sheet<'a> {
         }
         let mut found: BTreeMap<(String, String), Package> = BTreeMap::new();
         for (at, node) in self.nodes.iter().enumerate() {
-            if node.own || node.name.trim().is_empty() || node.version.trim().is_empty() || node.name.len() > NAME_BYTES_MAX || node.version.len() > NAME_BYTES_MAX {
+            if node.own
+                || node.name.trim().is_empty()
+                || node.version.trim().is_empty()
+                || node.name.len() > NAME_BYTES_MAX
+                || node.version.len() > NAME_BYTES_MAX
+            {
                 continue;
             }
             let via = self.path(at, &parents);
             let asked = wanted[at] || parents[at].is_some_and(|parent| self.nodes[parent].own);
-            let reach = if asked { Reach::Direct } else { Reach::Transitive };
+            let reach = if asked {
+                Reach::Direct
+            } else {
+                Reach::Transitive
+            };
             let package = Package {
                 ecosystem: self.ecosystem,
                 name: self.ecosystem.normal_name(&node.name),
@@ -76,7 +92,9 @@ impl<'a> Sheet<'a> {
                 line: node.line,
                 manager: self.manager,
                 reach,
-                development: node.development.unwrap_or(!production[at] && !self.development_roots.is_empty()),
+                development: node
+                    .development
+                    .unwrap_or(!production[at] && !self.development_roots.is_empty()),
                 via,
             };
             match found.get_mut(&(package.name.clone(), package.version.clone())) {
@@ -84,10 +102,15 @@ impl<'a> Sheet<'a> {
                     known.development &= package.development;
                     if package.via.len() < known.via.len() {
                         let development = known.development;
-                        *known = Package { development, ..package };
+                        *known = Package {
+                            development,
+                            ..package
+                        };
                     }
                 }
-                None => drop(found.insert((package.name.clone(), package.version.clone()), package)),
+                None => {
+                    drop(found.insert((package.name.clone(), package.version.clone()), package))
+                }
             }
         }
         Ok(found.into_values().collect())
@@ -156,7 +179,12 @@ pub struct Lines<'a> {
 impl<'a> Lines<'a> {
     pub fn new(text: &'a str) -> Lines<'a> {
         // Each miss reads to the end of the file, so only a few are allowed.
-        Lines { text, position: 0, line: 1, misses_left: 32 }
+        Lines {
+            text,
+            position: 0,
+            line: 1,
+            misses_left: 32,
+        }
     }
 
     /// The line of the next place where `needle` stands.
@@ -169,7 +197,8 @@ impl<'a> Lines<'a> {
             return None;
         };
         let skipped = &self.text[self.position..self.position + offset];
-        self.line += u32::try_from(skipped.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(0);
+        self.line +=
+            u32::try_from(skipped.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(0);
         let leading = needle.bytes().take_while(|byte| *byte == b'\n').count();
         self.position += offset + leading;
         self.line += u32::try_from(leading).unwrap_or(0);

@@ -26,8 +26,14 @@ fn parse<'de, E: Deserialize<'de>>(text: &'de str) -> Result<Vec<E>, Broken> {
 }
 
 fn broken(text: &str, error: &toml::de::Error) -> Broken {
-    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.bytes().filter(|byte| *byte == b'\n').count() + 1);
-    Broken::Syntax { line: line.and_then(|line| u32::try_from(line).ok()), what: error.message().to_owned() }
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map(|before| before.bytes().filter(|byte| *byte == b'\n').count() + 1);
+    Broken::Syntax {
+        line: line.and_then(|line| u32::try_from(line).ok()),
+        what: error.message().to_owned(),
+    }
 }
 
 fn line_of(lines: &mut Lines<'_>, name: &str) -> Option<u32> {
@@ -61,20 +67,32 @@ pub(super) fn poetry(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
     let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
     for entry in &entries {
         let by_category = entry.category.as_ref().map(|category| category != "main");
-        let by_groups = entry.groups.as_ref().map(|groups| !groups.iter().any(|group| group == "main"));
+        let by_groups = entry
+            .groups
+            .as_ref()
+            .map(|groups| !groups.iter().any(|group| group == "main"));
         let at = sheet.add(Node {
             name: entry.name.clone(),
             version: entry.version.clone(),
             line: line_of(&mut lines, &entry.name),
             development: by_groups.or(by_category).or(Some(false)),
-            own: entry.source.as_ref().is_some_and(|source| source.kind.0 == "directory"),
+            own: entry
+                .source
+                .as_ref()
+                .is_some_and(|source| source.kind.0 == "directory"),
             ..Node::default()
         });
         by_name.insert(Ecosystem::PyPI.normal_name(&entry.name), at);
     }
     for (at, entry) in entries.iter().enumerate() {
-        let names = entry.dependencies.keys().map(|name| Ecosystem::PyPI.normal_name(name));
-        sheet.nodes[at].needs = names.filter_map(|name| by_name.get(&name).copied()).filter(|need| *need != at).collect();
+        let names = entry
+            .dependencies
+            .keys()
+            .map(|name| Ecosystem::PyPI.normal_name(name));
+        sheet.nodes[at].needs = names
+            .filter_map(|name| by_name.get(&name).copied())
+            .filter(|need| *need != at)
+            .collect();
     }
     Ok(sheet.finish()?)
 }
@@ -108,22 +126,53 @@ pub(super) fn uv(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
     let mut lines = Lines::new(text);
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for entry in &entries {
-        let own = entry.source.keys().any(|kind| matches!(kind, "virtual" | "editable" | "directory"));
+        let own = entry
+            .source
+            .keys()
+            .any(|kind| matches!(kind, "virtual" | "editable" | "directory"));
         let line = line_of(&mut lines, &entry.name);
-        let at = sheet.add(Node { name: entry.name.clone(), version: entry.version.0.clone(), line, own, ..Node::default() });
+        let at = sheet.add(Node {
+            name: entry.name.clone(),
+            version: entry.version.0.clone(),
+            line,
+            own,
+            ..Node::default()
+        });
         by_name.entry(&entry.name).or_default().push(at);
         if own {
             sheet.roots.push(at);
         }
     }
     let nodes_of = |sheet: &Sheet<'_>, need: &UvNeed| -> Vec<usize> {
-        let all = by_name.get(need.name.as_str()).map_or(&[][..], Vec::as_slice);
-        all.iter().copied().filter(|at| need.version.0.is_empty() || sheet.nodes[*at].version == need.version.0).take(8).collect()
+        let all = by_name
+            .get(need.name.as_str())
+            .map_or(&[][..], Vec::as_slice);
+        all.iter()
+            .copied()
+            .filter(|at| need.version.0.is_empty() || sheet.nodes[*at].version == need.version.0)
+            .take(8)
+            .collect()
     };
     for (at, entry) in entries.iter().enumerate() {
-        let optional = entry.optional_dependencies.0.iter().flat_map(|(_, items)| &items.0);
-        let needs = entry.dependencies.0.iter().chain(optional).flat_map(|need| nodes_of(&sheet, need)).collect();
-        let development: Vec<usize> = entry.dev_dependencies.0.iter().flat_map(|(_, items)| &items.0).flat_map(|need| nodes_of(&sheet, need)).collect();
+        let optional = entry
+            .optional_dependencies
+            .0
+            .iter()
+            .flat_map(|(_, items)| &items.0);
+        let needs = entry
+            .dependencies
+            .0
+            .iter()
+            .chain(optional)
+            .flat_map(|need| nodes_of(&sheet, need))
+            .collect();
+        let development: Vec<usize> = entry
+            .dev_dependencies
+            .0
+            .iter()
+            .flat_map(|(_, items)| &items.0)
+            .flat_map(|need| nodes_of(&sheet, need))
+            .collect();
         sheet.nodes[at].needs = needs;
         sheet.development_roots.extend(development);
     }
@@ -148,7 +197,13 @@ pub(super) fn cargo(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
     for entry in &entries {
         let own = entry.source.is_none();
         let line = line_of(&mut lines, &entry.name);
-        let at = sheet.add(Node { name: entry.name.clone(), version: entry.version.clone(), line, own, ..Node::default() });
+        let at = sheet.add(Node {
+            name: entry.name.clone(),
+            version: entry.version.clone(),
+            line,
+            own,
+            ..Node::default()
+        });
         // A dependency is written `name`, or `name version` where several are locked.
         by_name.insert(entry.name.clone(), at);
         by_name.insert(format!("{} {}", entry.name, entry.version), at);
@@ -157,8 +212,14 @@ pub(super) fn cargo(file: &str, text: &str) -> Result<Vec<Package>, Broken> {
         }
     }
     for (at, entry) in entries.iter().enumerate() {
-        let written = entry.dependencies.0.iter().map(|need| need.split(" (").next().unwrap_or(need));
-        sheet.nodes[at].needs = written.filter_map(|need| by_name.get(need).copied()).collect();
+        let written = entry
+            .dependencies
+            .0
+            .iter()
+            .map(|need| need.split(" (").next().unwrap_or(need));
+        sheet.nodes[at].needs = written
+            .filter_map(|need| by_name.get(need).copied())
+            .collect();
     }
     Ok(sheet.finish()?)
 }

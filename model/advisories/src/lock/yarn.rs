@@ -24,11 +24,21 @@ struct Entry {
 
 pub(super) fn read(file: &str, text: &str, manifest: Option<&str>) -> Result<Vec<Package>, Broken> {
     let berry = text.lines().any(|line| line.starts_with("__metadata:"));
-    let (entries, manager) = if berry { (modern(text)?, Manager::YarnBerry) } else { (classic(text)?, Manager::Yarn) };
+    let (entries, manager) = if berry {
+        (modern(text)?, Manager::YarnBerry)
+    } else {
+        (classic(text)?, Manager::Yarn)
+    };
     let mut sheet = Sheet::new(file, Ecosystem::Npm, manager);
     let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in &entries {
-        let at = sheet.add(Node { name: entry.name.clone(), version: entry.version.clone(), line: entry.line, own: entry.own, ..Node::default() });
+        let at = sheet.add(Node {
+            name: entry.name.clone(),
+            version: entry.version.clone(),
+            line: entry.line,
+            own: entry.own,
+            ..Node::default()
+        });
         for key in &entry.keys {
             by_key.insert(key, at);
         }
@@ -37,13 +47,25 @@ pub(super) fn read(file: &str, text: &str, manifest: Option<&str>) -> Result<Vec
         }
     }
     let find = |name: &str, range: &str| {
-        by_key.get(format!("{name}@{range}").as_str()).or_else(|| by_key.get(format!("{name}@npm:{range}").as_str())).copied()
+        by_key
+            .get(format!("{name}@{range}").as_str())
+            .or_else(|| by_key.get(format!("{name}@npm:{range}").as_str()))
+            .copied()
     };
     for (at, entry) in entries.iter().enumerate() {
-        sheet.nodes[at].needs = entry.needs.iter().filter_map(|(name, range)| find(name, range)).collect();
+        sheet.nodes[at].needs = entry
+            .needs
+            .iter()
+            .filter_map(|(name, range)| find(name, range))
+            .collect();
     }
     if !berry {
-        let asked = |keys: &[&str]| -> Vec<usize> { asked_for(manifest, keys).iter().filter_map(|(name, range)| find(name, range)).collect() };
+        let asked = |keys: &[&str]| -> Vec<usize> {
+            asked_for(manifest, keys)
+                .iter()
+                .filter_map(|(name, range)| find(name, range))
+                .collect()
+        };
         sheet.roots = asked(&["dependencies", "optionalDependencies"]);
         sheet.development_roots = asked(&["devDependencies"]);
     }
@@ -61,7 +83,11 @@ fn name_of(key: &str) -> &str {
 
 /// `@scope/name@range` at the first `@` that does not begin the name.
 fn split(key: &str) -> (&str, &str) {
-    match key.char_indices().skip(1).find(|(_, letter)| *letter == '@') {
+    match key
+        .char_indices()
+        .skip(1)
+        .find(|(_, letter)| *letter == '@')
+    {
         Some((at, _)) => (&key[..at], &key[at + 1..]),
         None => (key, ""),
     }
@@ -78,20 +104,34 @@ fn classic(text: &str) -> Result<Vec<Entry>, Broken> {
         if content.is_empty() || content.starts_with('#') {
             continue;
         }
-        budget = budget.checked_sub(1).ok_or_else(|| Broken::Bounds(format!("more than {ENTRIES_MAX} lines")))?;
+        budget = budget
+            .checked_sub(1)
+            .ok_or_else(|| Broken::Bounds(format!("more than {ENTRIES_MAX} lines")))?;
         match raw.len() - raw.trim_start_matches(' ').len() {
             0 => {
-                let keys = content.strip_suffix(':').ok_or_else(|| Broken::at(line, "a line that is no entry"))?;
-                let keys: Vec<String> = keys.split(',').map(|key| key.trim().trim_matches('"').to_owned()).collect();
+                let keys = content
+                    .strip_suffix(':')
+                    .ok_or_else(|| Broken::at(line, "a line that is no entry"))?;
+                let keys: Vec<String> = keys
+                    .split(',')
+                    .map(|key| key.trim().trim_matches('"').to_owned())
+                    .collect();
                 let name = name_of(&keys[0]).to_owned();
                 if entries.len() == PACKAGES_MAX {
                     return Err(Broken::Bounds(format!("more than {PACKAGES_MAX} packages")));
                 }
-                entries.push(Entry { keys, name, line: Some(line), ..Entry::default() });
+                entries.push(Entry {
+                    keys,
+                    name,
+                    line: Some(line),
+                    ..Entry::default()
+                });
                 in_needs = false;
             }
             indent => {
-                let Some(entry) = entries.last_mut() else { return Err(Broken::at(line, "an indented line before the first entry")) };
+                let Some(entry) = entries.last_mut() else {
+                    return Err(Broken::at(line, "an indented line before the first entry"));
+                };
                 let (key, value) = pair(content);
                 match (indent, key) {
                     (2, "version") => entry.version = value.to_owned(),
@@ -103,15 +143,25 @@ fn classic(text: &str) -> Result<Vec<Entry>, Broken> {
             }
         }
     }
-    if entries.is_empty() && !text.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
-        return Err(Broken::Syntax { line: None, what: "it has no entries".to_owned() });
+    if entries.is_empty()
+        && !text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.starts_with('#'))
+    {
+        return Err(Broken::Syntax {
+            line: None,
+            what: "it has no entries".to_owned(),
+        });
     }
     Ok(entries)
 }
 
 /// `"@babel/core" "^7.0.0"` without the quotes.
 fn pair(content: &str) -> (&str, &str) {
-    let (key, value) = match content.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+    let (key, value) = match content
+        .strip_prefix('"')
+        .and_then(|rest| rest.split_once('"'))
+    {
         Some(quoted) => quoted,
         None => content.split_once(' ').unwrap_or((content, "")),
     };
@@ -136,11 +186,32 @@ fn modern(text: &str) -> Result<Vec<Entry>, Broken> {
     for (key, value) in map.into_iter().filter(|(key, _)| key != "__metadata") {
         let keys: Vec<String> = key.split(',').map(|one| one.trim().to_owned()).collect();
         let (resolved, protocol) = split(&value.resolution.0);
-        let name = if resolved.is_empty() { name_of(&keys[0]) } else { resolved }.to_owned();
-        let own = ["workspace:", "link:", "portal:"].iter().any(|own| protocol.starts_with(own));
-        let line = lines.find(&format!("\n\"{key}\":")).or_else(|| lines.find(&format!("\n{key}:")));
-        let needs = value.dependencies.0.into_iter().map(|(name, range)| (name, range.0)).collect();
-        entries.push(Entry { keys, name, version: value.version.0, line, needs, own });
+        let name = if resolved.is_empty() {
+            name_of(&keys[0])
+        } else {
+            resolved
+        }
+        .to_owned();
+        let own = ["workspace:", "link:", "portal:"]
+            .iter()
+            .any(|own| protocol.starts_with(own));
+        let line = lines
+            .find(&format!("\n\"{key}\":"))
+            .or_else(|| lines.find(&format!("\n{key}:")));
+        let needs = value
+            .dependencies
+            .0
+            .into_iter()
+            .map(|(name, range)| (name, range.0))
+            .collect();
+        entries.push(Entry {
+            keys,
+            name,
+            version: value.version.0,
+            line,
+            needs,
+            own,
+        });
     }
     Ok(entries)
 }

@@ -22,7 +22,9 @@ impl Composer {
         if normal.starts_with("dev-") {
             return None;
         }
-        Some(Composer { parts: canonical(&normal) })
+        Some(Composer {
+            parts: canonical(&normal),
+        })
     }
 
     fn order(&self, other: &Composer) -> Ordering {
@@ -37,7 +39,9 @@ pub fn normalise(text: &str) -> Option<String> {
         text = version.trim_end();
     }
     if let Some((version, stability)) = text.rsplit_once('@')
-        && ["stable", "rc", "beta", "alpha", "dev"].iter().any(|one| stability.eq_ignore_ascii_case(one))
+        && ["stable", "rc", "beta", "alpha", "dev"]
+            .iter()
+            .any(|one| stability.eq_ignore_ascii_case(one))
     {
         text = version;
     }
@@ -56,7 +60,9 @@ pub fn normalise(text: &str) -> Option<String> {
         text = version;
     }
     let bare = text.strip_prefix(['v', 'V']).unwrap_or(text);
-    classical(bare).or_else(|| date(bare)).or_else(|| branch(bare))
+    classical(bare)
+        .or_else(|| date(bare))
+        .or_else(|| branch(bare))
 }
 
 /// One to four numbers, the first of at most five digits.
@@ -71,7 +77,12 @@ fn classical(text: &str) -> Option<String> {
         numbers.push(digits);
         rest = after;
         match after.strip_prefix('.') {
-            Some(next) if numbers.len() < 4 && next.starts_with(|letter: char| letter.is_ascii_digit()) => rest = next,
+            Some(next)
+                if numbers.len() < 4
+                    && next.starts_with(|letter: char| letter.is_ascii_digit()) =>
+            {
+                rest = next
+            }
             _ => break,
         }
     }
@@ -84,7 +95,10 @@ fn classical(text: &str) -> Option<String> {
 
 /// `20100102-203040`, `2010-01-02.5`: at least a year and two digits.
 fn date(text: &str) -> Option<String> {
-    let end = text.bytes().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':' | b'-')).count();
+    let end = text
+        .bytes()
+        .take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':' | b'-'))
+        .count();
     // The separator before a modifier belongs to the modifier.
     let body = text[..end].trim_end_matches(['.', ':', '-']);
     let digits = body.bytes().filter(u8::is_ascii_digit).count();
@@ -92,7 +106,10 @@ fn date(text: &str) -> Option<String> {
     if first < 4 || !(6..=22).contains(&digits) {
         return None;
     }
-    let dotted: String = body.chars().map(|letter| if letter.is_ascii_digit() { letter } else { '.' }).collect();
+    let dotted: String = body
+        .chars()
+        .map(|letter| if letter.is_ascii_digit() { letter } else { '.' })
+        .collect();
     if dotted.contains("..") {
         return None;
     }
@@ -202,12 +219,29 @@ fn by_parts(left: &[String], right: &[String]) -> Ordering {
         Some(part) if all_digits(part) => Ordering::Greater,
         Some(part) => form(part).cmp(&form("#")),
     };
-    if left.len() > right.len() { beyond(&left[right.len()..]) } else { beyond(&right[left.len()..]).reverse() }
+    if left.len() > right.len() {
+        beyond(&left[right.len()..])
+    } else {
+        beyond(&right[left.len()..]).reverse()
+    }
 }
 
 /// The rank of a word; PHP knows them by their beginning, any other is before all.
 fn form(word: &str) -> i8 {
-    const FORMS: [(&str, i8); 10] =
-        [("dev", 0), ("alpha", 1), ("a", 1), ("beta", 2), ("b", 2), ("RC", 3), ("rc", 3), ("#", 4), ("pl", 5), ("p", 5)];
-    FORMS.iter().find(|(form, _)| word.starts_with(form)).map_or(-1, |(_, rank)| *rank)
+    const FORMS: [(&str, i8); 10] = [
+        ("dev", 0),
+        ("alpha", 1),
+        ("a", 1),
+        ("beta", 2),
+        ("b", 2),
+        ("RC", 3),
+        ("rc", 3),
+        ("#", 4),
+        ("pl", 5),
+        ("p", 5),
+    ];
+    FORMS
+        .iter()
+        .find(|(form, _)| word.starts_with(form))
+        .map_or(-1, |(_, rank)| *rank)
 }

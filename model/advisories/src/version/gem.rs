@@ -16,7 +16,11 @@ impl Gem {
     pub fn parse(text: &str) -> Option<Gem> {
         let text = text.trim();
         let proper = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-        if !text.starts_with(|letter: char| letter.is_ascii_digit()) || !text.bytes().all(proper) || text.contains("..") || text.ends_with('.') {
+        if !text.starts_with(|letter: char| letter.is_ascii_digit())
+            || !text.bytes().all(proper)
+            || text.contains("..")
+            || text.ends_with('.')
+        {
             return None;
         }
         // `1.0.0-rc1` means `1.0.0.pre.rc1` to RubyGems.
@@ -35,7 +39,9 @@ impl Gem {
             }
             previous = letter;
         }
-        Some(Gem { segments: without_trailing_zeros(segments) })
+        Some(Gem {
+            segments: without_trailing_zeros(segments),
+        })
     }
 
     fn order(&self, other: &Gem) -> Ordering {
@@ -61,8 +67,19 @@ impl Gem {
 /// Zeros at the end mean nothing, nor do those just before the first letter.
 fn without_trailing_zeros(segments: Vec<String>) -> Vec<String> {
     let zero = |segment: &String| segment.bytes().all(|byte| byte == b'0');
-    let first_word = segments.iter().position(|segment| !all_digits(segment)).unwrap_or(segments.len());
+    let first_word = segments
+        .iter()
+        .position(|segment| !all_digits(segment))
+        .unwrap_or(segments.len());
     let (numbers, words) = segments.split_at(first_word);
-    let kept = |part: &[String]| part.iter().rposition(|segment| !zero(segment)).map_or(0, |at| at + 1);
-    numbers[..kept(numbers)].iter().chain(&words[..kept(words)]).cloned().collect()
+    let kept = |part: &[String]| {
+        part.iter()
+            .rposition(|segment| !zero(segment))
+            .map_or(0, |at| at + 1)
+    };
+    numbers[..kept(numbers)]
+        .iter()
+        .chain(&words[..kept(words)])
+        .cloned()
+        .collect()
 }

@@ -24,16 +24,43 @@ impl Maven {
     pub fn parse(text: &str) -> Maven {
         let lower = text.trim().to_ascii_lowercase();
         let mut tokens: Vec<Token> = Vec::new();
-        let mut current = Token { hyphen: false, text: String::new() };
+        let mut current = Token {
+            hyphen: false,
+            text: String::new(),
+        };
         for letter in lower.chars() {
             if letter == '.' || letter == '-' {
-                push(&mut tokens, std::mem::replace(&mut current, Token { hyphen: letter == '-', text: String::new() }), false);
+                push(
+                    &mut tokens,
+                    std::mem::replace(
+                        &mut current,
+                        Token {
+                            hyphen: letter == '-',
+                            text: String::new(),
+                        },
+                    ),
+                    false,
+                );
                 continue;
             }
-            let meets = current.text.chars().next_back().is_some_and(|last| last.is_ascii_digit() != letter.is_ascii_digit());
+            let meets = current
+                .text
+                .chars()
+                .next_back()
+                .is_some_and(|last| last.is_ascii_digit() != letter.is_ascii_digit());
             if meets {
                 let to_digit = letter.is_ascii_digit();
-                push(&mut tokens, std::mem::replace(&mut current, Token { hyphen: true, text: String::new() }), to_digit);
+                push(
+                    &mut tokens,
+                    std::mem::replace(
+                        &mut current,
+                        Token {
+                            hyphen: true,
+                            text: String::new(),
+                        },
+                    ),
+                    to_digit,
+                );
             }
             current.text.push(letter);
         }
@@ -104,13 +131,19 @@ impl Token {
 
     /// The null value that stands against this token when the other version is shorter.
     fn padding(&self) -> Token {
-        Token { hyphen: self.hyphen, text: if self.is_number() { "0" } else { "" }.to_owned() }
+        Token {
+            hyphen: self.hyphen,
+            text: if self.is_number() { "0" } else { "" }.to_owned(),
+        }
     }
 
     fn order(&self, other: &Token) -> Ordering {
         match (self.is_number(), other.is_number()) {
             // -number < .number
-            (true, true) => other.hyphen.cmp(&self.hyphen).then_with(|| by_number(&self.text, &other.text)),
+            (true, true) => other
+                .hyphen
+                .cmp(&self.hyphen)
+                .then_with(|| by_number(&self.text, &other.text)),
             (true, false) => Ordering::Greater,
             (false, true) => Ordering::Less,
             (false, false) => qualifier(&self.text).cmp(&qualifier(&other.text)),

@@ -33,7 +33,9 @@ impl Version {
             return None;
         }
         match ecosystem {
-            Ecosystem::Npm | Ecosystem::Go | Ecosystem::Crates => semver::Semver::parse(text).map(Version::Semver),
+            Ecosystem::Npm | Ecosystem::Go | Ecosystem::Crates => {
+                semver::Semver::parse(text).map(Version::Semver)
+            }
             Ecosystem::Packagist => composer::Composer::parse(text).map(Version::Composer),
             Ecosystem::PyPI => pep440::Pep440::parse(text).map(Version::Pep440),
             Ecosystem::RubyGems => gem::Gem::parse(text).map(Version::Gem),

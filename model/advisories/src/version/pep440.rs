@@ -41,16 +41,31 @@ impl Pep440 {
             version.release.push(digits.to_owned());
             rest = after;
             match after.strip_prefix('.') {
-                Some(next) if next.starts_with(|letter: char| letter.is_ascii_digit()) => rest = next,
+                Some(next) if next.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                    rest = next
+                }
                 _ => break,
             }
         }
         // Trailing zeros mean nothing: 1.0 is 1.0.0.
-        while version.release.len() > 1 && version.release.last().is_some_and(|part| part.bytes().all(|byte| byte == b'0')) {
+        while version.release.len() > 1
+            && version
+                .release
+                .last()
+                .is_some_and(|part| part.bytes().all(|byte| byte == b'0'))
+        {
             version.release.pop();
         }
-        const PRE: [(&str, char); 8] =
-            [("alpha", 'a'), ("beta", 'b'), ("preview", 'c'), ("pre", 'c'), ("rc", 'c'), ("c", 'c'), ("a", 'a'), ("b", 'b')];
+        const PRE: [(&str, char); 8] = [
+            ("alpha", 'a'),
+            ("beta", 'b'),
+            ("preview", 'c'),
+            ("pre", 'c'),
+            ("rc", 'c'),
+            ("c", 'c'),
+            ("a", 'a'),
+            ("b", 'b'),
+        ];
         if let Some((letter, number, after)) = PRE.iter().find_map(|(word, letter)| {
             let (number, after) = worded(rest, word)?;
             Some((*letter, number, after))
@@ -59,10 +74,17 @@ impl Pep440 {
             rest = after;
         }
         // `1.0-1` is an implicit post release.
-        if let Some((number, after)) = rest.strip_prefix('-').map(split_digits).filter(|(number, _)| !number.is_empty()) {
+        if let Some((number, after)) = rest
+            .strip_prefix('-')
+            .map(split_digits)
+            .filter(|(number, _)| !number.is_empty())
+        {
             version.post = Some(number.to_owned());
             rest = after;
-        } else if let Some((number, after)) = ["post", "rev", "r"].iter().find_map(|word| worded(rest, word)) {
+        } else if let Some((number, after)) = ["post", "rev", "r"]
+            .iter()
+            .find_map(|word| worded(rest, word))
+        {
             version.post = Some(number);
             rest = after;
         }
@@ -75,7 +97,9 @@ impl Pep440 {
         }
         if let Some(local) = local {
             version.local = local.split(['.', '-', '_']).map(str::to_owned).collect();
-            if !version.local.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            if !version.local.iter().all(|part| {
+                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            }) {
                 return None;
             }
         }
@@ -87,7 +111,9 @@ impl Pep440 {
             .then_with(|| by_release(&self.release, &other.release))
             .then_with(|| self.pre_rank().cmp(&other.pre_rank()))
             .then_with(|| match (&self.pre, &other.pre) {
-                (Some((left, left_number)), Some((right, right_number))) => left.cmp(right).then_with(|| by_number(left_number, right_number)),
+                (Some((left, left_number)), Some((right, right_number))) => left
+                    .cmp(right)
+                    .then_with(|| by_number(left_number, right_number)),
                 _ => Ordering::Equal,
             })
             .then_with(|| optional(&self.post, &other.post, Ordering::Less))
@@ -108,10 +134,17 @@ impl Pep440 {
 /// `[-_.]? word [-_.]? number?`: the number (0 when left out) and the rest.
 fn worded<'a>(text: &'a str, word: &str) -> Option<(String, &'a str)> {
     let separator = ['-', '_', '.'];
-    let after = text.strip_prefix(separator).unwrap_or(text).strip_prefix(word)?;
+    let after = text
+        .strip_prefix(separator)
+        .unwrap_or(text)
+        .strip_prefix(word)?;
     let numbered = after.strip_prefix(separator).unwrap_or(after);
     let (number, rest) = split_digits(numbered);
-    if number.is_empty() { Some(("0".to_owned(), after)) } else { Some((number.to_owned(), rest)) }
+    if number.is_empty() {
+        Some(("0".to_owned(), after))
+    } else {
+        Some((number.to_owned(), rest))
+    }
 }
 
 fn by_release(left: &[String], right: &[String]) -> Ordering {

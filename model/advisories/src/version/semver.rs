@@ -31,7 +31,9 @@ impl Semver {
             count += 1;
             match after.strip_prefix('.') {
                 // `2.0.0.rc.1` occurs in old advisories: what is no number is a pre-release.
-                Some(next) if next.starts_with(|letter: char| letter.is_ascii_digit()) => rest = next,
+                Some(next) if next.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                    rest = next
+                }
                 Some(next) if count >= 3 => {
                     rest = next;
                     break;
@@ -46,17 +48,31 @@ impl Semver {
                 }
             }
         }
-        let prerelease: Vec<String> = if rest.is_empty() { Vec::new() } else { rest.split('.').map(str::to_owned).collect() };
-        let proper = |part: &String| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        prerelease.iter().all(proper).then_some(Semver { numbers, prerelease })
+        let prerelease: Vec<String> = if rest.is_empty() {
+            Vec::new()
+        } else {
+            rest.split('.').map(str::to_owned).collect()
+        };
+        let proper = |part: &String| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        prerelease.iter().all(proper).then_some(Semver {
+            numbers,
+            prerelease,
+        })
     }
 
     fn order(&self, other: &Semver) -> Ordering {
-        self.numbers.cmp(&other.numbers).then_with(|| match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
-            (true, true) => Ordering::Equal,
-            (true, false) => Ordering::Greater,
-            (false, true) => Ordering::Less,
-            (false, false) => by_identifiers(&self.prerelease, &other.prerelease),
+        self.numbers.cmp(&other.numbers).then_with(|| {
+            match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
+                (true, true) => Ordering::Equal,
+                (true, false) => Ordering::Greater,
+                (false, true) => Ordering::Less,
+                (false, false) => by_identifiers(&self.prerelease, &other.prerelease),
+            }
         })
     }
 }
