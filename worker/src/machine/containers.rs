@@ -4,6 +4,7 @@ use super::cgroup::{self, Metrics};
 use super::daemon::{Daemon, MESSAGE_BYTES_MAX};
 use super::error::{Error, Result};
 use super::places::Places;
+use super::rootfs;
 use super::spec;
 use containerd_client::events::{TaskExit, TaskOom};
 use containerd_client::services::v1::containers_client::ContainersClient;
@@ -57,7 +58,7 @@ pub struct ContainerSpec {
     /// In this order; their targets exist in the root filesystem.
     pub binds: Vec<Bind>,
     pub tmpfs: Vec<Tmpfs>,
-    /// As [`super::Network::attach`] gave it; without one the container has no network at all.
+    /// As [`super::Network::attach`] gave it, for the same `id_map_base`; without one the container has no network at all.
     pub netns: Option<PathBuf>,
     pub limits: Limits,
     /// Ids 0 to 65535 inside are these outside.
@@ -133,7 +134,8 @@ impl Containers {
 
     /// Record a container; nothing runs yet. The same specification again is fine, another one replaces a container without task.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<()> {
-        let oci = spec::container(spec, &self.places.cgroup(), cgroup::counts_swap()).to_string();
+        let user_namespace = rootfs::pinned_user_namespace(&self.places, spec.id_map_base)?;
+        let oci = spec::container(spec, &self.places.cgroup(), &user_namespace, cgroup::counts_swap()).to_string();
         let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&oci));
         let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
         labels.insert(DIGEST_LABEL.into(), digest.clone());
@@ -350,7 +352,7 @@ impl Containers {
     async fn make_namespace(&self) -> Result<()> {
         let namespace = Namespace { name: self.places.namespace(), labels: HashMap::new() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
-        match NamespacesClient::new(self.channel.clone()).create(request).await {
+        match NamespacesClient::new(self.channel.clone()).create(self.request(request)).await {
             Ok(_) => Ok(()),
             Err(status) if status.code() == tonic::Code::AlreadyExists => Ok(()),
             Err(status) => Err(Error::call("make our namespace")(status)),

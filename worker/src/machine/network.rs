@@ -11,6 +11,7 @@ use super::error::{Error, Result};
 use super::nftables::{self, Cidr, LinkRule};
 use super::places::Places;
 use super::program::{run, run_with_input};
+use super::rootfs;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -81,13 +82,14 @@ impl Network {
     }
 
     /// Give a container its network; asked again it answers the same, asked for another address it starts anew.
-    pub async fn attach(&self, id: &str, address: Ipv4Addr) -> Result<Attachment> {
+    /// The namespace belongs to the user namespace of `id_map_base`, which must be the container's.
+    pub async fn attach(&self, id: &str, address: Ipv4Addr, id_map_base: u32) -> Result<Attachment> {
         let _turn = self.changing.lock().await;
-        self.attach_in_turn(id, address).await
+        self.attach_in_turn(id, address, id_map_base).await
     }
 
     /// Outbound only, with an address of the build pool.
-    pub async fn attach_build(&self, id: &str) -> Result<Attachment> {
+    pub async fn attach_build(&self, id: &str, id_map_base: u32) -> Result<Attachment> {
         let _turn = self.changing.lock().await;
         let known = attachments(&self.options.places).await?;
         if let Some((_, attachment)) = known.iter().find(|(_, attachment)| attachment.id == id) {
@@ -96,7 +98,7 @@ impl Network {
         let taken: BTreeSet<Ipv4Addr> = known.iter().map(|(_, attachment)| attachment.address).collect();
         let free = self.options.build_pool.hosts().find(|address| !taken.contains(address));
         let full = || Error::Invalid(format!("no address is free in the build pool {}: builds wait for one another", self.options.build_pool));
-        self.attach_in_turn(id, free.ok_or_else(full)?).await
+        self.attach_in_turn(id, free.ok_or_else(full)?, id_map_base).await
     }
 
     /// Take it away; its connections end.
@@ -115,7 +117,7 @@ impl Network {
         nftables::apply(&nftables::links_script(&self.options.places.table(), links)).await
     }
 
-    async fn attach_in_turn(&self, id: &str, address: Ipv4Addr) -> Result<Attachment> {
+    async fn attach_in_turn(&self, id: &str, address: Ipv4Addr, id_map_base: u32) -> Result<Attachment> {
         check_id(id)?;
         let places = &self.options.places;
         let known = attachments(places).await?;
@@ -128,8 +130,9 @@ impl Network {
         self.detach_in_turn(id).await?;
         let netns = netns_name(places, id);
         let host = interface_name(places, id);
-        run("ip", &["netns", "add", &netns]).await?;
+        std::fs::create_dir_all(NETNS_DIRECTORY).map_err(Error::io("make", Path::new(NETNS_DIRECTORY)))?;
         let path = Path::new(NETNS_DIRECTORY).join(&netns);
+        rootfs::make_network_namespace(places, id_map_base, &path)?;
         quiet_namespace(path.clone()).await?;
         let mtu = uplink_mtu().await;
         let (host_mac, own_mac) = (mac(0x54, address), mac(0x53, address));

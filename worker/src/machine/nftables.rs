@@ -71,8 +71,8 @@ impl FromStr for Cidr {
         let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
         let read = || {
             let (address, bits): (Ipv4Addr, u8) = (address.parse().ok()?, bits.parse().ok()?);
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-            (bits <= 32 && address.to_bits() & !mask == 0).then_some(Cidr { address, bits })
+            let mask = u32::MAX.checked_shl(32u32.checked_sub(bits.into())?).unwrap_or(0);
+            (address.to_bits() & !mask == 0).then_some(Cidr { address, bits })
         };
         read().ok_or_else(|| Error::Invalid(format!("'{text}' is no range of IPv4 addresses: write it like 10.0.0.0/8, without bits after the prefix")))
     }

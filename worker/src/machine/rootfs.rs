@@ -1,7 +1,9 @@
 //! Idmapped bind mounts: files lie on disk with the image's own ids and are mapped when they are mounted.
 
 use super::error::{Error, Result};
+use super::places::Places;
 use nix::libc;
+use nix::sched::CloneFlags;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -124,32 +126,77 @@ pub fn user_namespace(base: u32) -> Result<Arc<OwnedFd>> {
     Ok(namespace)
 }
 
-/// A child that waits in a new user namespace until we have written its maps and hold the namespace open.
+/// The user namespace of a base as a path, the same one for every container and network namespace of that base, also
+/// after a restart of ours: a process that enters a container later must be at home in both.
+pub(crate) fn pinned_user_namespace(places: &Places, base: u32) -> Result<PathBuf> {
+    static PINNING: Mutex<()> = Mutex::new(());
+    let _turn = PINNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let directory = places.run.join("userns");
+    let pin = directory.join(base.to_string());
+    if is_mounted(&pin)? {
+        return Ok(pin);
+    }
+    let namespace = user_namespace(base)?;
+    std::fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
+    pin_namespace(Path::new(&format!("/proc/self/fd/{}", namespace.as_raw_fd())), &pin)?;
+    Ok(pin)
+}
+
+/// A network namespace that belongs to the user namespace of a base, under a name.
+pub(crate) fn make_network_namespace(places: &Places, base: u32, pin: &Path) -> Result<()> {
+    let home = pinned_user_namespace(places, base)?;
+    let home = std::fs::File::open(&home).map_err(Error::io("open", &home))?;
+    with_helper(
+        move || {
+            nix::sched::setns(&home, CloneFlags::CLONE_NEWUSER)?;
+            Ok(nix::sched::unshare(CloneFlags::CLONE_NEWNET)?)
+        },
+        |proc| pin_namespace(&proc.join("ns/net"), pin),
+    )
+}
+
+/// Keep a namespace alive by a mount on an empty file.
+fn pin_namespace(namespace: &Path, pin: &Path) -> Result<()> {
+    std::fs::write(pin, "").map_err(Error::io("make", pin))?;
+    let flags = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(namespace), pin, None::<&str>, flags, None::<&str>).map_err(|e| Error::io("mount a namespace on", pin)(e.into()))
+}
+
 fn make_user_namespace(base: u32) -> Result<OwnedFd> {
+    with_helper(
+        || Ok(nix::sched::unshare(CloneFlags::CLONE_NEWUSER)?),
+        |proc| {
+            for map in ["uid_map", "gid_map"] {
+                let file = proc.join(map);
+                std::fs::write(&file, format!("0 {base} {ID_COUNT}\n")).map_err(Error::io("write", &file))?;
+            }
+            let namespace = proc.join("ns/user");
+            Ok(OwnedFd::from(std::fs::File::open(&namespace).map_err(Error::io("open", &namespace))?))
+        },
+    )
+}
+
+/// A child that enters other namespaces and waits there while we look at it through `/proc/<pid>`.
+fn with_helper<T>(
+    enter: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+    look: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
     let helper = Path::new("/bin/cat");
     let mut command = Command::new(helper);
     command.current_dir("/").env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    unshare_user_before_exec(&mut command);
-    let mut child = command.spawn().map_err(Error::io("start in a new user namespace", helper))?;
-    let made = (|| {
-        let proc = PathBuf::from(format!("/proc/{}", child.id()));
-        for map in ["uid_map", "gid_map"] {
-            let file = proc.join(map);
-            std::fs::write(&file, format!("0 {base} {ID_COUNT}\n")).map_err(Error::io("write", &file))?;
-        }
-        let namespace = proc.join("ns/user");
-        Ok(OwnedFd::from(std::fs::File::open(&namespace).map_err(Error::io("open", &namespace))?))
-    })();
+    before_exec(&mut command, enter);
+    let mut child = command.spawn().map_err(Error::io("start in another namespace", helper))?;
+    let result = look(&PathBuf::from(format!("/proc/{}", child.id())));
     drop(child.stdin.take());
     let _ = child.kill();
     let _ = child.wait();
-    made
+    result
 }
 
-#[allow(unsafe_code, reason = "unshare is async-signal-safe and touches no memory of ours")]
-fn unshare_user_before_exec(command: &mut Command) {
+#[allow(unsafe_code, reason = "setns and unshare are async-signal-safe and touch no memory of ours")]
+fn before_exec(command: &mut Command, enter: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
     unsafe {
-        command.pre_exec(|| Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER)?));
+        command.pre_exec(enter);
     }
 }
 

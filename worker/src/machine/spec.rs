@@ -4,11 +4,14 @@ use super::containers::{Bind, ContainerSpec, Tmpfs};
 use super::exec::ExecSpec;
 use super::rootfs::ID_COUNT;
 use super::seccomp;
+use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// Files an application keeps open: sockets of a busy server.
 const OPEN_FILES_MAX: u64 = 65_536;
+/// Pages that cannot be swapped: what the kernel itself gives an ordinary user.
+const LOCKED_BYTES_MAX: u64 = 8 << 20;
 /// Applications go before the platform when memory runs out.
 const OOM_SCORE: i32 = 500;
 /// Processor time is dealt out in slices of 100 ms.
@@ -25,14 +28,14 @@ const MASKED: &[&str] = &[
 const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The whole specification. `swap_limit`: the kernel counts swap, so that it can be limited too.
-pub(crate) fn container(spec: &ContainerSpec, cgroup: &str, swap_limit: bool) -> Value {
+pub(crate) fn container(spec: &ContainerSpec, cgroup: &str, user_namespace: &Path, swap_limit: bool) -> Value {
     let id_map = json!([{ "containerID": 0, "hostID": spec.id_map_base, "size": ID_COUNT }]);
     let mut namespaces = vec![
         json!({ "type": "pid" }),
         json!({ "type": "ipc" }),
         json!({ "type": "uts" }),
         json!({ "type": "mount" }),
-        json!({ "type": "user" }),
+        json!({ "type": "user", "path": user_namespace }),
         json!({ "type": "cgroup" }),
     ];
     // Without a path the container gets an empty network of its own; the host's it never gets.
@@ -85,15 +88,30 @@ pub(crate) fn process(args: &[String], env: &[String], cwd: &str, uid: u32, gid:
         "noNewPrivileges": true,
         "oomScoreAdj": OOM_SCORE,
         "rlimits": [
-            { "type": "RLIMIT_NOFILE", "soft": OPEN_FILES_MAX, "hard": OPEN_FILES_MAX },
-            { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
-            { "type": "RLIMIT_MEMLOCK", "soft": 8 << 20, "hard": 8 << 20 },
+            rlimit("RLIMIT_NOFILE", Resource::RLIMIT_NOFILE, OPEN_FILES_MAX),
+            rlimit("RLIMIT_CORE", Resource::RLIMIT_CORE, 0),
+            rlimit("RLIMIT_MEMLOCK", Resource::RLIMIT_MEMLOCK, LOCKED_BYTES_MAX),
         ],
     });
     if let Some((columns, rows)) = pty {
         process["consoleSize"] = json!({ "width": columns, "height": rows });
     }
     process
+}
+
+/// A limit, no higher than we may set it: on some machines even root cannot raise its own.
+fn rlimit(name: &str, resource: Resource, wanted: u64) -> Value {
+    let own = getrlimit(resource).map_or(wanted, |(_, hard)| hard);
+    let value = if may_raise_limits() { wanted } else { wanted.min(own) };
+    json!({ "type": name, "soft": value, "hard": value })
+}
+
+/// We hold CAP_SYS_RESOURCE.
+fn may_raise_limits() -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set >> CAP_SYS_RESOURCE & 1 == 1)
 }
 
 /// The process of an exec.
