@@ -111,6 +111,14 @@ impl Door {
     }
 }
 
+impl Drop for Door {
+    fn drop(&mut self) {
+        for flow in self.flows.values() {
+            flow.close();
+        }
+    }
+}
+
 fn banner(guest: &Guest, found: &Found) -> String {
     format!(
         "\nWelcome to Slipway, {}.\n\n  project      {}\n  environment  {}\n  application  {}\n\n\
@@ -186,7 +194,9 @@ impl Handler for Door {
 
     async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), russh::Error> {
         self.waiting.remove(&channel);
-        self.flows.remove(&channel);
+        if let Some(flow) = self.flows.remove(&channel) {
+            flow.close();
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The window of a channel that keeps up.
 pub const WINDOW_BYTES: u32 = 2 << 20;
@@ -17,25 +18,41 @@ const BEHIND_BYTES: i64 = 1 << 20;
 const TRICKLE_BYTES: u32 = 2;
 /// Between two asks of a trickling client.
 pub const TRICKLE_PAUSE: Duration = Duration::from_millis(2);
+/// For the last bytes of a client that has gone.
+const LAST_BYTES_TIME_MAX: Duration = Duration::from_secs(3);
 /// Packets that a channel's queue holds before the connection waits: above what the windows allow.
 pub const PACKETS_WAITING_MAX: usize = 4096;
 
 /// Shared by the door, which receives, and the channel's task, which takes.
 #[derive(Clone, Default)]
-pub struct Flow(Arc<AtomicI64>);
+pub struct Flow {
+    waiting: Arc<AtomicI64>,
+    closed: CancellationToken,
+}
 
 impl Flow {
     pub fn received(&self, bytes: usize) {
-        self.0.fetch_add(bytes as i64, Ordering::AcqRel);
+        self.waiting.fetch_add(bytes as i64, Ordering::AcqRel);
     }
 
     /// May be told before the receipt: the sum counts, so it is below zero for a moment.
     pub fn taken(&self, bytes: usize) {
-        self.0.fetch_sub(bytes as i64, Ordering::AcqRel);
+        self.waiting.fetch_sub(bytes as i64, Ordering::AcqRel);
+    }
+
+    /// The client has closed the channel, or its connection has ended.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Resolves a while after the end: what the client sent before it is still passed on, unless nobody takes it.
+    pub async fn ended(&self) {
+        self.closed.cancelled().await;
+        tokio::time::sleep(LAST_BYTES_TIME_MAX).await;
     }
 
     pub fn is_behind(&self) -> bool {
-        self.0.load(Ordering::Acquire) > BEHIND_BYTES
+        self.waiting.load(Ordering::Acquire) > BEHIND_BYTES
     }
 
     pub fn window(&self) -> u32 {

@@ -38,7 +38,7 @@ pub fn terminal_lines(text: &str) -> Vec<u8> {
 /// Carries bytes both ways until the command ends or the client is gone.
 pub async fn run(line: Line, read: ChannelReadHalf, write: ChannelWriteHalf<Msg>, flow: Flow, pulse: Pulse) {
     let Line { input, mut output } = line;
-    let taking = take_input(read, input, flow, pulse.clone());
+    let taking = take_input(read, input, flow.clone(), pulse.clone());
     let giving = async {
         loop {
             match output.next().await {
@@ -61,29 +61,17 @@ pub async fn run(line: Line, read: ChannelReadHalf, write: ChannelWriteHalf<Msg>
         }
     };
     tokio::pin!(taking, giving);
-    let mut client_listens = true;
-    let (text, exit) = loop {
-        tokio::select! {
-            ended = &mut giving => break ended,
-            end = &mut taking, if client_listens => match end {
-                // The worker takes no more input; its output may go on.
-                End::WorkerDeaf => client_listens = false,
-                // Dropping the line ends the command.
-                End::ClientGone => return,
-            }
-        }
+    let (text, exit) = tokio::select! {
+        ended = &mut giving => ended,
+        // The client is gone: dropping the line ends the command.
+        () = &mut taking => return,
+        () = flow.ended() => return,
     };
     farewell(&write, &text, exit).await;
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub enum End {
-    WorkerDeaf,
-    ClientGone,
-}
-
-/// Feeds the worker; ends when one of the two has gone.
-pub async fn take_input(mut read: ChannelReadHalf, input: mpsc::Sender<ShellInput>, flow: Flow, pulse: Pulse) -> End {
+/// Feeds the worker until the client has gone.
+pub async fn take_input(mut read: ChannelReadHalf, input: mpsc::Sender<ShellInput>, flow: Flow, pulse: Pulse) {
     let mut deaf = false;
     loop {
         let (message, bytes) = match read.wait().await {
@@ -99,7 +87,7 @@ pub async fn take_input(mut read: ChannelReadHalf, input: mpsc::Sender<ShellInpu
                 Some(number) => (shell_input::Input::Signal(number), 0),
                 None => continue,
             },
-            Some(ChannelMsg::Close) | None => return End::ClientGone,
+            Some(ChannelMsg::Close) | None => return,
             Some(_) => continue,
         };
         pulse.beat();

@@ -1,7 +1,7 @@
 //! One forwarded connection (`-L`) to a relationship of the application.
 
 use super::flow::{Flow, Pulse};
-use super::shell::{End, take_input};
+use super::shell::take_input;
 use super::worker::Line;
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
@@ -32,7 +32,7 @@ pub async fn run(line: Result<Line, String>, channel: Channel<Msg>, reply: Chann
     };
     reply.accept().await;
     let (read, write) = channel.split();
-    let taking = take_input(read, input, flow, pulse.clone());
+    let taking = take_input(read, input, flow.clone(), pulse.clone());
     let giving = async {
         loop {
             let next = match first.take() {
@@ -55,15 +55,10 @@ pub async fn run(line: Result<Line, String>, channel: Channel<Msg>, reply: Chann
         }
     };
     tokio::pin!(taking, giving);
-    let mut client_listens = true;
-    loop {
-        tokio::select! {
-            () = &mut giving => break,
-            end = &mut taking, if client_listens => match end {
-                End::WorkerDeaf => client_listens = false,
-                End::ClientGone => return,
-            }
-        }
+    tokio::select! {
+        () = &mut giving => {}
+        () = &mut taking => return,
+        () = flow.ended() => return,
     }
     let _ = tokio::time::timeout(Duration::from_secs(10), async {
         let _ = write.eof().await;
