@@ -165,10 +165,10 @@ fn parse(text: &str) -> Result<Module<'_>, Broken> {
                     .push((path, version, line, comment.trim().starts_with("indirect")))
             }
             ("replace", [from, "=>", to @ ..]) => {
-                drop(module.replaces.insert((from, None), target(to)))
+                let _ = module.replaces.insert((from, None), target(to));
             }
             ("replace", [from, version, "=>", to @ ..]) => {
-                drop(module.replaces.insert((from, Some(version)), target(to)))
+                let _ = module.replaces.insert((from, Some(version)), target(to));
             }
             ("require" | "replace", _) => {
                 return Err(Broken::at(line, format!("`{verb}` that is not understood")));
