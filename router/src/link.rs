@@ -1,7 +1,8 @@
 //! The router's side of `RouterLink.Watch`: tables come down, acknowledgements go up.
 //!
-//! A table is taken, acknowledged, and then saved. A router that dies in between starts with the former table; what it
-//! would send under that epoch meets closed endpoints (F2), so the acknowledgement need not wait for the disk.
+//! A table is taken, saved, and then acknowledged. The other way round a router that dies after its acknowledgement, and
+//! starts while no scheduler answers, would serve the table before the one that it had acknowledged: no contract about
+//! data is broken then (F2), but what it sends dies at a closed endpoint.
 
 use crate::engine::request::Front;
 use crate::saved::SavedTable;
@@ -118,8 +119,8 @@ impl Link {
                 order = orders.message() => match order.map_err(|e| e.to_string())? {
                     Some(order) => {
                         let json = self.take(order).await;
-                        last = Some(self.acknowledge(&reports).await?);
                         self.save(json).await;
+                        last = Some(self.acknowledge(&reports).await?);
                     }
                     None => return Ok(Followed::Ended("it closed the stream".into())),
                 },
