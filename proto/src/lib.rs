@@ -14,6 +14,11 @@ pub mod api {
     tonic::include_proto!("slipway.api.v1");
 }
 
+/// One scheduler and another.
+pub mod raft {
+    tonic::include_proto!("slipway.raft.v1");
+}
+
 pub mod auth;
 /// The largest message on any stream: a route table of 10 000 environments, or a manifest with archives.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
