@@ -320,10 +320,7 @@ impl<'l, 'a> Builder<'l, 'a> {
                     }
                     Some((text.into_owned(), style))
                 }
-                Event::Alias(id) => match self.alias(id).text() {
-                    Some(text) => Some((text.to_owned(), ScalarStyle::SingleQuoted)),
-                    None => None,
-                },
+                Event::Alias(id) => self.alias(id).text().map(|text| (text.to_owned(), ScalarStyle::SingleQuoted)),
                 other => {
                     self.node(parser, other, span, at, depth + 1)?;
                     None

@@ -137,7 +137,7 @@ impl Builder<'_, '_> {
             self.loader().note_included(&path, &bytes);
             files.insert(path[directory.len() + 1..].to_owned(), STANDARD.encode(bytes));
         }
-        Node::new(Val::Archive(Archive { directory, files }))
+        Node::new(Val::Archive(Box::new(Archive { directory, files })))
     }
 
     fn inside(&mut self, path: &str, at: &At) -> Option<String> {

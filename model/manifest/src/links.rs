@@ -7,7 +7,7 @@ use crate::node::{At, Entry, Mark, Node, Val};
 use crate::options::Options;
 use crate::route::RouteDraft;
 use crate::service::{ServiceDraft, engine_name};
-use crate::shape::{Judge, short};
+use crate::shape::{Judge, listed, short};
 use crate::types::{Relationship, RouteKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -166,11 +166,11 @@ fn resolve(judge: &mut Judge<'_, '_>, link: &Link, targets: &Targets) -> Option<
 }
 
 fn unknown_target(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: Option<&str>, targets: &Targets) {
-    if targets.incomplete {
+    if targets.incomplete || judge.loader.is_full() {
         return;
     }
     let known: Vec<&str> = targets.applications.iter().map(String::as_str).chain(targets.services.keys().map(String::as_str)).collect();
-    let near = nearest(name, known.iter().copied());
+    let near = if judge.loader.has_patience() { nearest(name, known.iter().copied()) } else { None };
     let whole = near.as_ref().map(|near| match endpoint {
         Some(endpoint) => format!("Write `{near}:{}`.", short(endpoint)),
         None => format!("Write `{near}`."),
@@ -178,7 +178,7 @@ fn unknown_target(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: Opti
     let draft = judge
         .loader
         .error(codes::UNKNOWN_TARGET, at, format!("no application or service '{}'", short(name)))
-        .expected(known.join(", "))
+        .expected(listed(known))
         .suggest(near);
     if let Some(whole) = whole {
         draft.remedy(whole);
@@ -187,11 +187,11 @@ fn unknown_target(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: Opti
 
 fn unknown_endpoint(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: &str, known: &[String]) {
     let near = nearest(endpoint, known.iter().map(String::as_str)).map(|near| format!("{name}:{near}"));
-    let has = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    let has = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", listed(known.iter().map(String::as_str))) };
     judge
         .loader
         .error(codes::UNKNOWN_ENDPOINT, at, format!("'{name}' has no endpoint '{}', {has}", short(endpoint)))
-        .expected(known.join(", "))
+        .expected(listed(known.iter().map(String::as_str)))
         .suggest(near);
 }
 
@@ -273,16 +273,35 @@ fn circles(judge: &mut Judge<'_, '_>, edges: &[Edge]) {
 
 /// Without the links that end nowhere: what is left lies on circles or between them.
 fn edges_left_after_trimming(edges: &[Edge]) -> Vec<&Edge> {
-    let mut left: Vec<&Edge> = edges.iter().collect();
-    loop {
-        let from: BTreeSet<&str> = left.iter().map(|edge| edge.from.as_str()).collect();
-        let to: BTreeSet<&str> = left.iter().map(|edge| edge.to.as_str()).collect();
-        let before = left.len();
-        left.retain(|edge| from.contains(edge.to.as_str()) && to.contains(edge.from.as_str()));
-        if left.len() == before {
-            return left;
+    let backwards = trimmed(edges, |edge| (&edge.from, &edge.to));
+    let forwards = trimmed(edges, |edge| (&edge.to, &edge.from));
+    edges.iter().filter(|edge| [&edge.from, &edge.to].iter().all(|name| !backwards.contains(name.as_str()) && !forwards.contains(name.as_str()))).collect()
+}
+
+/// Names that nobody points at, and then those that only such names point at, and so on.
+fn trimmed<'e>(edges: &'e [Edge], ends: impl Fn(&'e Edge) -> (&'e String, &'e String)) -> BTreeSet<&'e str> {
+    let mut incoming: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut outgoing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for edge in edges {
+        let (from, to) = ends(edge);
+        incoming.entry(from).or_default();
+        *incoming.entry(to).or_default() += 1;
+        outgoing.entry(from).or_default().push(to);
+    }
+    let mut queue: Vec<&str> = incoming.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    let mut gone = BTreeSet::new();
+    while let Some(name) = queue.pop() {
+        gone.insert(name);
+        for to in outgoing.get(name).into_iter().flatten() {
+            if let Some(count) = incoming.get_mut(to) {
+                *count -= 1;
+                if *count == 0 {
+                    queue.push(to);
+                }
+            }
         }
     }
+    gone
 }
 
 /// The shortest way from one name to another, both included.

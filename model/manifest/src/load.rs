@@ -12,14 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// All files together, so that many medium ones cannot fill memory either.
 const TOTAL_BYTES_MAX: u64 = 12 << 20;
-/// Values of all files; a node costs about 150 bytes.
-pub(crate) const NODES_MAX: usize = 120_000;
+/// Values of all files; a node costs about 150 bytes and half a microsecond.
+/// Twenty thousand redirects fit.
+pub(crate) const NODES_MAX: usize = 80_000;
 /// Included files of a project; the most seen in the wild is a dozen.
 const INCLUDES_MAX: usize = 100;
 /// One archive, which is copied into the service's container.
 pub(crate) const ARCHIVE_BYTES_MAX: u64 = 4 << 20;
 /// Complaints of one project: nobody reads more, and each costs memory.
-const PROBLEMS_MAX: usize = 1000;
+const PROBLEMS_MAX: usize = 500;
 /// Characters of a line that are shown.
 const SNIPPET_CHARS: usize = 120;
 
@@ -108,7 +109,10 @@ impl<'a> Loader<'a> {
         }
         match String::from_utf8(bytes) {
             Ok(text) => {
-                let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+                let text = match text.strip_prefix('\u{feff}') {
+                    Some(rest) => rest.to_owned(),
+                    None => text,
+                };
                 self.files.push(SourceFile { path: path.to_owned(), text: text.clone(), lines: Vec::new() });
                 Some((file, text))
             }
@@ -233,6 +237,16 @@ impl<'a> Loader<'a> {
         let line = file.text[start..].split(['\n', '\r']).next()?;
         let shown: String = line.chars().take(SNIPPET_CHARS).map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
         Some(if shown.len() < line.len() { format!("{shown}…") } else { shown })
+    }
+
+    /// Few enough complaints that a search through a long list for "did you mean" is still worth it.
+    pub fn has_patience(&self) -> bool {
+        self.problems.len() < 40
+    }
+
+    /// So many complaints that no further one would be kept.
+    pub fn is_full(&self) -> bool {
+        self.problems.len() >= PROBLEMS_MAX
     }
 
     pub fn has_errors(&self) -> bool {

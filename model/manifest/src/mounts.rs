@@ -6,6 +6,10 @@ use crate::node::{At, Node, Val};
 use crate::read;
 use crate::shape::{Judge, short};
 use crate::types::{Mount, MountSource, Mounts};
+use std::collections::BTreeMap;
+
+/// Mounts of a container that are compared with one another.
+const COMPARED_MAX: usize = 200;
 
 /// A mount that names a service, to be looked up when all services are known.
 pub(crate) struct MountService {
@@ -20,18 +24,18 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, node: &Node, at: &At, services: &
         return mounts;
     };
     let at = at.of(node, "mounts");
-    let mut first: Vec<(String, String, u32)> = Vec::new();
+    let mut first: BTreeMap<String, (String, u32)> = BTreeMap::new();
     for entry in written.entries() {
         let place = at.key(entry);
         let Some(path) = mount_path(judge, &entry.key, &place) else {
             continue;
         };
-        if let Some((_, key, line)) = first.iter().find(|(known, _, _)| *known == path) {
+        if let Some((key, line)) = first.get(&path) {
             let message = format!("the same path as mount {} at line {line}", short(key));
             judge.loader.error(codes::BAD_PATH, &place, message).remedy("Remove one of the two.");
             continue;
         }
-        first.push((path.clone(), entry.key.clone(), entry.at.line));
+        first.insert(path.clone(), (entry.key.clone(), entry.at.line));
         let mount = match &entry.value.value {
             Val::Text(text) => short_form(judge, text, &place),
             Val::Map(_) => long_form(judge, &entry.value, &path, &place, services),
@@ -120,6 +124,9 @@ fn source_path(judge: &mut Judge<'_, '_>, written: &str, at: &At) -> Option<Stri
 
 /// A mount within another of a different source is legal and unwise.
 fn overlap(judge: &mut Judge<'_, '_>, mounts: &Mounts, path: &str, mount: &Mount, at: &At) {
+    if mounts.len() > COMPARED_MAX {
+        return;
+    }
     let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
     let other = mounts.iter().find(|(known, other)| (within(path, known) || within(known, path)) && other.source != mount.source);
     if let Some((known, _)) = other {

@@ -22,12 +22,17 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
     above[b.len()]
 }
 
+/// The longest list of ours is that of time zones; an author's may be longer.
+const CANDIDATES_MAX: usize = 700;
+
 /// The nearest candidate within a third of the word, the first of equals.
 pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     let lower = word.to_lowercase();
     let limit = (word.chars().count() / 3).clamp(1, 4);
     candidates
         .into_iter()
+        .take(CANDIDATES_MAX)
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= 4 * limit || candidate.len() > word.len())
         .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(edits, candidate)| *edits <= limit || (lower.len() >= 4 && candidate.to_lowercase().starts_with(&lower)))
         .min_by_key(|(edits, _)| *edits)

@@ -33,7 +33,7 @@ pub(crate) enum Val {
     Text(String),
     List(Vec<Item>),
     Map(Vec<Entry>),
-    Archive(Archive),
+    Archive(Box<Archive>),
     /// Complained about already; everybody else keeps silent.
     Broken,
 }

@@ -3,30 +3,35 @@
 use crate::codes;
 use crate::node::{At, Node};
 use crate::shape::{Judge, short};
-use fancy_regex::RegexBuilder;
+use fancy_regex::{Expr, RegexBuilder};
 
 /// The longest real rule has 300 characters.
 const PATTERN_BYTES_MAX: usize = 8 << 10;
 /// Compiled size; `(a{1000}){1000}` needs far more.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
-/// Compilations per project: repeated ones are free, new ones cost up to a millisecond.
-const PATTERNS_MAX: usize = 2000;
+/// Repetitions multiplied out, in characters: more than any engine should hold.
+const COST_MAX: u64 = 400_000;
+/// What a project's expressions may cost together to be compiled here; beyond it
+/// they are only parsed, and compiled under the same limits where they run.
+const COST_BUDGET: u64 = 30_000;
+/// What even the shortest expression costs.
+const COST_LEAST: u64 = 30;
 
 pub(crate) fn check_key(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
     let pattern = node.text().unwrap_or_default();
-    if judge.good_regexes.contains(pattern) {
+    if judge.good_regexes.contains(pattern) || judge.loader.is_full() {
         return;
     }
-    let fault = if judge.good_regexes.len() >= PATTERNS_MAX {
-        Some(format!("more than {PATTERNS_MAX} different expressions"))
-    } else {
-        check_pcre(pattern).err()
-    };
-    match fault {
-        None => {
+    let outcome = parse(pattern).and_then(|cost| {
+        let spent = judge.regex_cost;
+        judge.regex_cost = spent.saturating_add(cost).saturating_add(COST_LEAST);
+        if spent < COST_BUDGET { compile(pattern) } else { Ok(()) }
+    });
+    match outcome {
+        Ok(()) => {
             judge.good_regexes.insert(pattern.to_owned());
         }
-        Some(fault) => {
+        Err(fault) => {
             judge.loader.error(codes::BAD_REGEX, at, fault).expected("regular expression (PCRE)");
         }
     }
@@ -34,17 +39,74 @@ pub(crate) fn check_key(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
 
 /// What is wrong with an expression, in words.
 pub fn check_pcre(pattern: &str) -> Result<(), String> {
+    parse(pattern).and_then(|_| compile(pattern))
+}
+
+/// Syntax and size; gives what compiling would cost.
+fn parse(pattern: &str) -> Result<u64, String> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(format!("an expression of {} bytes is over the limit of {PATTERN_BYTES_MAX}", pattern.len()));
     }
     balanced(pattern)?;
+    let cost = cost(pattern);
+    if cost > COST_MAX {
+        return Err("the expression is too large when its repetitions are multiplied out".to_owned());
+    }
+    Expr::parse_tree(&literal_braces(pattern)).map(|_| cost).map_err(|error| words(&error))
+}
+
+fn compile(pattern: &str) -> Result<(), String> {
     RegexBuilder::new(&literal_braces(pattern))
         .delegate_size_limit(COMPILED_BYTES_MAX)
         .delegate_dfa_size_limit(COMPILED_BYTES_MAX)
         .max_prog_size(COMPILED_BYTES_MAX / 64)
         .build()
         .map(drop)
-        .map_err(|error| format!("does not compile: {}", short(error.to_string().lines().last().unwrap_or_default())))
+        .map_err(|error| words(&error))
+}
+
+fn words(error: &fancy_regex::Error) -> String {
+    format!("does not compile: {}", short(error.to_string().lines().last().unwrap_or_default()))
+}
+
+/// Characters of the expression with every repetition multiplied out.
+fn cost(pattern: &str) -> u64 {
+    // Per open group: what is complete, and the last atom, to which a repetition applies.
+    let mut groups: Vec<(u64, u64)> = vec![(0, 0)];
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        let atom = match c {
+            '\\' => match rest.next() {
+                // Classes of Unicode are large.
+                Some('w' | 'W' | 'd' | 'D' | 's' | 'S' | 'p' | 'P' | 'h' | 'H') => 300,
+                _ => 1,
+            },
+            '(' => {
+                groups.push((0, 0));
+                continue;
+            }
+            ')' if groups.len() > 1 => groups.pop().map_or(0, |(sum, last)| sum.saturating_add(last)),
+            '{' => {
+                if let Some(times) = repetition(rest.as_str())
+                    && let Some((_, last)) = groups.last_mut()
+                {
+                    *last = last.saturating_mul(times.max(1));
+                }
+                1
+            }
+            _ => 1,
+        };
+        if let Some((sum, last)) = groups.last_mut() {
+            *sum = sum.saturating_add(*last);
+            *last = atom;
+        }
+    }
+    groups.iter().fold(0, |sum: u64, (complete, last)| sum.saturating_add(*complete).saturating_add(*last))
+}
+
+/// The larger number of `3}`, `3,}` or `3,5}`.
+fn repetition(tail: &str) -> Option<u64> {
+    is_repetition(tail).then(|| tail.split('}').next()).flatten()?.split(',').filter_map(|number| number.parse().ok()).max()
 }
 
 /// Brackets outside of classes and escapes.
@@ -180,6 +242,7 @@ mod tests {
         for bad in [r"\.(css|js$", r"a)", r"[abc", r"*a", r"a\", r"(?<n", r"(?P<1>a)", r"((a{1000}){1000}){1000}", r"[z-a]"] {
             assert!(check_pcre(bad).is_err(), "{bad}");
         }
+        assert!(cost(r"((a{10}){10}b){2,5}") > 500 && cost("abc") == 3);
         assert!(check_pcre(&"(".repeat(5000)).is_err());
         assert!(check_pcre(&format!("{}{}", "(".repeat(3000), ")".repeat(3000))).is_err());
     }

@@ -21,8 +21,9 @@ use crate::tree::Tree;
 use crate::types::Project;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Applications of one project; each costs containers.
+/// Applications and services of one project; each costs containers.
 const APPLICATIONS_MAX: usize = 200;
+const SERVICES_MAX: usize = 500;
 
 /// An application before it is judged.
 pub(crate) struct RawApp {
@@ -68,6 +69,7 @@ pub fn check(tree: &dyn Tree, options: &Options) -> Report {
         flavour,
         strict: options.strict.unwrap_or(flavour.strict_by_default()),
         good_regexes: BTreeSet::new(),
+        regex_cost: 0,
     };
     let project = judge_project(&mut judge, raw, options);
     finish(loader, project)
@@ -113,7 +115,7 @@ fn read_files(loader: &mut Loader<'_>, flavour: Flavour) -> Raw {
     let name = flavour.app_file().unwrap_or_default();
     let directory = flavour.project_dir();
     let app_files: Vec<String> = loader.paths.keys().filter(|path| path.rsplit('/').next() == Some(name)).cloned().collect();
-    for path in app_files.into_iter().take(APPLICATIONS_MAX) {
+    for path in app_files.into_iter().take(APPLICATIONS_MAX + 1) {
         read_app_file(loader, &path, &mut raw);
     }
     let applications = format!("{directory}/applications.yaml");
@@ -211,7 +213,7 @@ fn raw_app(key: Option<&Entry>, node: &Ref, at: At, file: &str, included: &BTree
 }
 
 fn read_app_mapping(loader: &mut Loader<'_>, node: &Ref, at: &At, file: &str, included: &BTreeMap<String, String>, raw: &mut Raw) {
-    for entry in named_entries(loader, node, at).iter().take(APPLICATIONS_MAX) {
+    for entry in &named_entries(loader, node, at) {
         raw.apps.push(raw_app(Some(entry), &entry.value, at.key(entry), file, included));
     }
 }
@@ -311,7 +313,15 @@ fn judge_project(judge: &mut Judge<'_, '_>, raw: Raw, options: &Options) -> Opti
             .remedy("Add the file with `name` and `type` of the application, and commit it.");
         apps_unknown = true;
     }
-    for raw in raw.apps {
+    if let Some(surplus) = raw.apps.get(APPLICATIONS_MAX) {
+        let at = surplus.at.clone();
+        judge.loader.error(codes::FILE_TOO_LARGE, &document(&at), format!("more than {APPLICATIONS_MAX} applications"));
+    }
+    if let Some((_, at)) = raw.services.get(SERVICES_MAX) {
+        let at = at.clone();
+        judge.loader.error(codes::FILE_TOO_LARGE, &document(&at), format!("more than {SERVICES_MAX} services"));
+    }
+    for raw in raw.apps.into_iter().take(APPLICATIONS_MAX) {
         match app::judge(judge, raw, options) {
             Some(app) => apps.push(app),
             None => apps_unknown = true,
@@ -319,7 +329,7 @@ fn judge_project(judge: &mut Judge<'_, '_>, raw: Raw, options: &Options) -> Opti
     }
     unique_names(judge, &apps);
     let mut services: Vec<ServiceDraft> = Vec::new();
-    for (entry, at) in raw.services {
+    for (entry, at) in raw.services.into_iter().take(SERVICES_MAX) {
         if let Some(app) = apps.iter().find(|app| app.app.name == entry.key) {
             let message = format!("the name is already used by the application in {}", app.app.declared_in);
             judge.loader.error(codes::DUPLICATE_NAME, &at, message);
@@ -353,6 +363,10 @@ fn judge_project(judge: &mut Judge<'_, '_>, raw: Raw, options: &Options) -> Opti
         warn_unrouted(judge, &apps, &routes);
     }
     Some(assemble(judge, apps, services, routes))
+}
+
+fn document(at: &At) -> At {
+    At::new(at.mark, "(document)")
 }
 
 /// The second use of a name is the one complained about.

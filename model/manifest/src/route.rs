@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Redirect rules of an environment.
 const REDIRECT_RULES_MAX: usize = 50_000;
 
+/// The shortest routes there are fill the document with fewer.
+const ROUTES_MAX: usize = 1000;
+
 pub(crate) struct RouteDraft {
     pub route: RouteTemplate,
     /// `None` for the default route.
@@ -444,6 +447,12 @@ fn document_size(judge: &mut Judge<'_, '_>, routes: &[RouteDraft], file: Mark) {
     if routes.len() < 60 && written < expand::DOCUMENT_BYTES_MAX as u64 / 4 {
         return;
     }
+    let at = At::new(file, "(document)");
+    if routes.len() > ROUTES_MAX {
+        let message = format!("too many routes: the resolved document is over the limit of 128 KiB ({} routes)", routes.len());
+        judge.loader.error(codes::ROUTES_TOO_LARGE, &at, message).expected("at most 131072 bytes");
+        return;
+    }
     let context = RouteContext::new(judge.flavour, "x", "x", "x");
     let templates: Vec<&RouteTemplate> = routes.iter().map(|draft| &draft.route).collect();
     let Ok(resolved) = expand::resolve(&templates, &context) else {
@@ -451,7 +460,6 @@ fn document_size(judge: &mut Judge<'_, '_>, routes: &[RouteDraft], file: Mark) {
     };
     let bytes = expand::document_bytes(&resolved);
     if bytes > expand::DOCUMENT_BYTES_MAX {
-        let at = At::new(file, "(document)");
         let message = format!("too many routes: the resolved document has {bytes} bytes, over the limit of 128 KiB ({} routes)", routes.len());
         judge.loader.error(codes::ROUTES_TOO_LARGE, &at, message).expected("at most 131072 bytes");
     }

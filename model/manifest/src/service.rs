@@ -11,10 +11,10 @@ use crate::node::{At, Entry, Node, Ref, Val};
 use crate::options::Options;
 use crate::read;
 use crate::service_shape::{SERVICE, configuration};
-use crate::shape::{Judge, short};
+use crate::shape::{Judge, listed, short};
 use crate::types::{Role, Service};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) struct ServiceDraft {
     pub service: Service,
@@ -168,9 +168,10 @@ fn databases(judge: &mut Judge<'_, '_>, written: &Node, at: &At, naming: &Naming
     let mut names = read::texts(written, naming.list);
     if let Some(given) = given {
         let list_at = at.of(written, naming.list);
+        let mut seen = BTreeSet::new();
         for (index, item) in given.items().iter().enumerate() {
             let name = item.value.text().unwrap_or_default();
-            if given.items()[..index].iter().any(|other| other.value.text() == Some(name)) {
+            if !seen.insert(name) {
                 judge.loader.error(codes::BAD_CONFIGURATION, &list_at.item(index, item), format!("'{}' is in the list already", short(name)));
             }
         }
@@ -186,8 +187,9 @@ fn databases(judge: &mut Judge<'_, '_>, written: &Node, at: &At, naming: &Naming
             endpoints.insert(naming.endpoint.to_owned(), json!({naming.default: default, "privileges": privileges}));
         }
         Some(written) => {
+            let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
             for entry in written.entries() {
-                let value = endpoint(judge, entry, &endpoints_at.key(entry), &names, naming);
+                let value = endpoint(judge, entry, &endpoints_at.key(entry), &known, naming);
                 endpoints.insert(entry.key.clone(), value);
             }
         }
@@ -200,16 +202,16 @@ fn databases(judge: &mut Judge<'_, '_>, written: &Node, at: &At, naming: &Naming
     value
 }
 
-fn endpoint(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, names: &[String], naming: &Naming) -> Value {
+fn endpoint(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, names: &BTreeSet<&str>, naming: &Naming) -> Value {
     let node = &entry.value;
-    let known = |name: &str| names.iter().any(|known| known == name);
+    let known = |name: &str| names.contains(name);
     let privileges_at = at.of(node, "privileges");
     let mut privileges = Map::new();
     for right in node.get("privileges").map(|value| value.entries()).unwrap_or_default() {
         if !known(&right.key) {
-            let near = nearest(&right.key, names.iter().map(String::as_str));
+            let near = if judge.loader.has_patience() { nearest(&right.key, names.iter().copied()) } else { None };
             let message = format!("'{}' is not in {}", short(&right.key), naming.noun);
-            judge.loader.error(codes::BAD_CONFIGURATION, &privileges_at.key(right), message).expected(names.join(", ")).suggest(near);
+            judge.loader.error(codes::BAD_CONFIGURATION, &privileges_at.key(right), message).expected(listed(names.iter().copied())).suggest(near);
         }
         privileges.insert(right.key.clone(), right.value.json());
     }
@@ -217,9 +219,9 @@ fn endpoint(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, names: &[String],
     if let Some(name) = &default
         && !known(name)
     {
-        let near = nearest(name, names.iter().map(String::as_str));
+        let near = nearest(name, names.iter().copied());
         let message = format!("'{}' is not in {}", short(name), naming.noun);
-        judge.loader.error(codes::BAD_CONFIGURATION, &at.of(node, naming.default), message).expected(names.join(", ")).suggest(near);
+        judge.loader.error(codes::BAD_CONFIGURATION, &at.of(node, naming.default), message).expected(listed(names.iter().copied())).suggest(near);
     }
     if default.is_none() && privileges.len() == 1 {
         default = privileges.keys().next().cloned();
@@ -230,6 +232,7 @@ fn endpoint(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, names: &[String],
 fn solr(judge: &mut Judge<'_, '_>, written: &Node, at: &At) -> Value {
     let cores_at = at.of(written, "cores");
     let cores: Vec<&str> = written.get("cores").map(|cores| cores.entries()).unwrap_or_default().iter().map(|entry| entry.key.as_str()).collect();
+    let known: BTreeSet<&str> = cores.iter().copied().collect();
     for entry in written.get("cores").map(|cores| cores.entries()).unwrap_or_default() {
         let place = cores_at.key(entry);
         if let Some(Val::Archive(archive)) = entry.value.get("conf_dir").map(|value| &value.value) {
@@ -251,10 +254,10 @@ fn solr(judge: &mut Judge<'_, '_>, written: &Node, at: &At) -> Value {
             continue;
         };
         let implied = cores.is_empty() && core == "collection1";
-        if !implied && !cores.contains(&core) {
+        if !implied && !known.contains(core) {
             let near = nearest(core, cores.iter().copied());
             let place = endpoints_at.key(entry).of(&entry.value, "core");
-            judge.loader.error(codes::BAD_CONFIGURATION, &place, format!("no core '{}'", short(core))).expected(cores.join(", ")).suggest(near);
+            judge.loader.error(codes::BAD_CONFIGURATION, &place, format!("no core '{}'", short(core))).expected(listed(cores.iter().copied())).suggest(near);
         }
     }
     let mut value = written.json();

@@ -74,12 +74,14 @@ pub(crate) struct Judge<'l, 'a> {
     pub strict: bool,
     /// Expressions that compiled already; users repeat them.
     pub good_regexes: std::collections::BTreeSet<String>,
+    /// What compiling the expressions so far has cost.
+    pub regex_cost: u64,
 }
 
 impl Judge<'_, '_> {
     /// Complains about everything in the value that is not as the shape says.
     pub fn walk(&mut self, node: &Ref, shape: &Shape, at: &At) {
-        if node.is_broken() {
+        if node.is_broken() || self.loader.is_full() {
             return;
         }
         if !accepts(shape, node) {
@@ -139,6 +141,9 @@ impl Judge<'_, '_> {
 
     pub fn table(&mut self, node: &Ref, table: &'static Table, at: &At) {
         for entry in node.entries() {
+            if self.loader.is_full() {
+                return;
+            }
             let place = at.key(entry);
             match table.keys.iter().find(|key| key.name == entry.key) {
                 Some(key) if !key.flavours.contains(&self.flavour) => self.foreign_key(key.name, &place),
@@ -220,6 +225,19 @@ pub(crate) fn describe(shape: &Shape) -> String {
         },
     }
 }
+
+/// Names for "expected": all of them when there are few.
+pub(crate) fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let mut names = names.into_iter();
+    let mut text = names.by_ref().take(LISTED_MAX).map(short).collect::<Vec<_>>().join(", ");
+    if names.next().is_some() {
+        text.push_str(", …");
+    }
+    text
+}
+
+/// Nobody reads more names than these.
+const LISTED_MAX: usize = 40;
 
 /// User text within a message: bounded.
 pub(crate) fn short(text: &str) -> String {

@@ -143,9 +143,8 @@ impl Planner<'_> {
                 self.change(&subject, ChangeKind::Changed, key, shown(&before), shown(&after), Consequence::Restart, format!("{key} changes the containers, not the build"));
             }
         }
-        // Text, because the order of rules counts.
-        let (before, after) = (json!(old.web).to_string(), json!(new.web).to_string());
-        if before != after {
+        // The order of rules counts.
+        if written(&old.web) != written(&new.web) {
             self.change(&subject, ChangeKind::Changed, "web", None, None, Consequence::Restart, "web changes the containers, not the build");
         }
         self.disk(&subject, old.disk, new.disk);
@@ -321,7 +320,7 @@ impl Planner<'_> {
             let subject = Subject::Route(route.url.clone());
             match before.get(&route.url) {
                 None => self.change(&subject, ChangeKind::Added, "", None, Some(target(route)), Consequence::Reroute, "the router serves a new address"),
-                Some(old) if json!(old).to_string() != json!(route).to_string() => {
+                Some(old) if written(old) != written(route) => {
                     self.change(&subject, ChangeKind::Changed, "", Some(target(old)), Some(target(route)), Consequence::Reroute, "the router serves the address otherwise");
                 }
                 Some(_) => {}
@@ -340,6 +339,11 @@ fn ordered<T: serde::Serialize>(map: &indexmap::IndexMap<String, T>) -> Value {
         map.sort_keys();
     }
     value
+}
+
+/// As text, in which order shows.
+fn written<T: serde::Serialize>(value: &T) -> String {
+    json!(value).to_string()
 }
 
 fn target(route: &RouteTemplate) -> String {

@@ -1,11 +1,11 @@
 //! Finds the shared corpus, reads a folder as a tree, tells the time a thread has worked.
-#![allow(dead_code, reason = "each test takes what it needs")]
 
 use slipway_manifest::{Tree, TreeEntry, TreeError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// `SLIPWAY_SHARED`, or the folder `shared` beside one of the folders above this crate.
+#[allow(dead_code, reason = "each test takes what it needs")]
 pub fn shared() -> PathBuf {
     if let Some(path) = std::env::var_os("SLIPWAY_SHARED") {
         let path = PathBuf::from(path);
@@ -20,11 +20,13 @@ pub fn shared() -> PathBuf {
 }
 
 /// A folder on disk.
+#[allow(dead_code, reason = "each test takes what it needs")]
 pub struct Folder {
     root: PathBuf,
     files: BTreeMap<String, u64>,
 }
 
+#[allow(dead_code, reason = "each test takes what it needs")]
 impl Folder {
     pub fn open(root: &Path) -> Folder {
         let mut files = BTreeMap::new();
@@ -61,6 +63,7 @@ impl Tree for Folder {
 }
 
 /// How long this thread has worked.
+#[allow(dead_code, reason = "each test takes what it needs")]
 pub fn processor_time() -> std::time::Duration {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
     let nanoseconds = statistics.split(' ').next().and_then(|first| first.parse().ok()).expect("nanoseconds");
