@@ -40,7 +40,7 @@ fn pools(state: &ClusterState, environment: &Environment) -> BTreeMap<String, Ve
     for (name, instance_id) in &environment.serving {
         let Some(instance) = state.instances.get(instance_id) else { continue };
         let member = match instance.kind {
-            ContainerKind::Application => instance.spec.ingress.map(|i| i.port),
+            ContainerKind::Application => instance.spec.ingress.filter(|i| i.epoch <= environment.epoch).map(|i| i.port),
             ContainerKind::Service => instance.service_port,
             ContainerKind::Worker => None,
         };

@@ -1,0 +1,31 @@
+//! All tests: those of each crate, and those on real containers, which need root.
+
+use crate::places;
+use crate::run::{cargo, run, step};
+use crate::setup;
+
+/// The README's second command. With a filter only the tests whose name contains it.
+pub fn test(filter: &[String]) -> anyhow::Result<()> {
+    step("set up what the tests need", setup::setup_tests)?;
+    step("build", || run(&mut cargo(&["build", "--release", "--workspace", "--all-targets"])))?;
+    step("unit and wire tests", || {
+        let mut command = cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
+        if !filter.is_empty() {
+            command.arg("--").args(filter);
+        }
+        run(with_places(&mut command))
+    })?;
+    step("tests on real containers", || {
+        let mut command = cargo(&["test", "--release", "--workspace", "--no-fail-fast", "--", "--ignored", "--test-threads=1"]);
+        command.args(filter);
+        run(with_places(&mut command))
+    })
+}
+
+fn with_places(command: &mut std::process::Command) -> &mut std::process::Command {
+    command
+        .env("SLIPWAY_BIN", places::slipway())
+        .env("SLIPWAY_CACHE_DIR", places::cache())
+        .env("SLIPWAY_CATALOGUE", places::root().join("deploy/catalogue"))
+        .env("SLIPWAY_EXAMPLES", places::root().join("examples"))
+}
