@@ -14,7 +14,7 @@ use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::{
     Container, CreateContainerRequest, CreateNamespaceRequest, CreateTaskRequest, DeleteContainerRequest, DeleteTaskRequest,
     GetContainerRequest, GetRequest, KillRequest, ListContainersRequest, ListPidsRequest, ListTasksRequest, Namespace,
-    PauseTaskRequest, ResumeTaskRequest, StartRequest, SubscribeRequest, WaitRequest, container::Runtime,
+    PauseTaskRequest, PublishRequest, ResumeTaskRequest, StartRequest, SubscribeRequest, WaitRequest, container::Runtime,
 };
 use prost_types::Any;
 use sha2::{Digest, Sha256};
@@ -278,11 +278,12 @@ impl Containers {
     pub async fn events(&self) -> Result<mpsc::Receiver<Event>> {
         let filter = format!("namespace=={}", self.places.namespace());
         let request = SubscribeRequest { filters: vec![filter] };
-        let mut stream = EventsClient::new(self.channel.clone())
-            .subscribe(request)
-            .await
-            .map_err(Error::call("tell its events"))?
-            .into_inner();
+        let mut client = EventsClient::new(self.channel.clone());
+        // containerd answers a subscription only with its first event: we make one, so that we know that we hear.
+        let mut stream = tokio::select! {
+            reply = client.subscribe(request) => reply.map_err(Error::call("tell its events"))?.into_inner(),
+            error = self.knock() => return Err(error),
+        };
         let (send, receive) = mpsc::channel(EVENTS_QUEUED_MAX);
         tokio::spawn(async move {
             while let Ok(Some(envelope)) = stream.message().await {
@@ -347,6 +348,18 @@ impl Containers {
 
     fn records(&self) -> ContainersClient<Channel> {
         ContainersClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Publish an event that means nothing, again and again; returns only when that fails.
+    async fn knock(&self) -> Error {
+        loop {
+            let event = Any { type_url: "slipway.Knock".into(), value: vec![] };
+            let request = PublishRequest { topic: "/slipway/knock".into(), event: Some(event) };
+            if let Err(status) = EventsClient::new(self.channel.clone()).publish(self.request(request)).await {
+                return Error::call("take an event")(status);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn make_namespace(&self) -> Result<()> {

@@ -41,6 +41,8 @@ const NOT_PUBLIC: &[(Ipv4Addr, u8)] = &[
 ];
 /// Ports that the host's unprivileged processes (a router of its own user) may open: the internal front, and ingress.
 const FRONT_PORTS: &str = "{ 80, 10000-65535 }";
+/// A container hears at once that it may not, instead of waiting for its own patience to end.
+const REJECT: &str = "reject with icmp type admin-prohibited";
 /// Elements in one line of a script.
 const ELEMENTS_PER_LINE: usize = 200;
 
@@ -119,10 +121,11 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
             // Checked for every packet of the opening side, not only the first: a link that is withdrawn is cut.
             // From interfaces of ours or of a sister platform on this machine only: those pin their source addresses.
             "iifname \"sw*\" meta l4proto { tcp, udp } ip saddr . ip daddr . th dport @links accept".into(),
+            format!("iifname \"sw*\" oifname {ours} {REJECT}"),
             format!("oifname {ours} drop"),
             "tcp dport 25 reject with tcp reset".into(),
             "ip daddr @allow accept".into(),
-            "ip daddr @deny reject with icmp type admin-prohibited".into(),
+            format!("ip daddr @deny {REJECT}"),
             "accept".into(),
         ],
     );
@@ -135,7 +138,7 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
             "ct state related accept".into(),
             "ct direction reply ct state established accept".into(),
             format!("ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"),
-            "drop".into(),
+            REJECT.into(),
         ],
     );
     chain(
