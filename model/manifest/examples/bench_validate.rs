@@ -61,6 +61,23 @@ fn milliseconds(tree: &MemoryTree) -> f64 {
     runs[5]
 }
 
+/// Inputs made to hurt.
+fn hostile() -> Vec<(&'static str, String)> {
+    let mut bomb = String::from("variables:\n    app:\n        b0: &b0 [z]\n");
+    for level in 1..30 {
+        let _ = writeln!(bomb, "        b{level}: &b{level} [{}]", vec![format!("*b{}", level - 1); 10].join(", "));
+    }
+    let rules: String = (0..2000).map(|index| format!("                '\\w+{index}\\.(css|js': {{allow: true}}\n")).collect();
+    vec![
+        ("alias bomb", bomb),
+        ("deep nesting", format!("variables: {}", "[".repeat(100_000))),
+        ("huge scalar", format!("variables: {{env: {{BLOB: \"{}\"}}}}", "x".repeat(2 << 20))),
+        ("many values", format!("variables: {{app: {{l: [{}]}}}}", "1, ".repeat(1 << 20))),
+        ("many mistakes", (0..20_000).map(|index| format!("relationshop{index}: v\n")).collect()),
+        ("bad expressions", format!("web:\n    locations:\n        '/':\n            root: x\n            rules:\n{rules}")),
+    ]
+}
+
 fn main() {
     println!("apps routes      ms");
     for (apps, routes) in [(1, 2), (5, 75), (10, 150), (20, 300)] {
@@ -68,6 +85,13 @@ fn main() {
     }
     for apps in [40, 80, 160] {
         println!("{apps:>4} {:>6} {:>7.2}", 300, milliseconds(&project(apps, 300)));
+    }
+    for (name, text) in hostile() {
+        let tree = MemoryTree([(".platform.app.yaml".to_owned(), format!("name: shop\ntype: php:8.3\n{text}").into_bytes())].into());
+        let begun = processor_time();
+        let report = check(&tree, &Options::default());
+        assert!(!report.is_valid());
+        println!("refused: {name:<16} {:>7.2} ms, {}", (processor_time() - begun).as_secs_f64() * 1000.0, report.problems[0].code);
     }
     let options = Options { plan_storage_mb: 1 << 20, ..Options::default() };
     let project = check(&project(20, 300), &options).project.expect("valid");

@@ -5,10 +5,12 @@ use crate::codes;
 use crate::near::nearest;
 use crate::node::{At, Node};
 use crate::shape::{Judge, short};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 /// Names of the IANA time zone database (public domain), one a line.
-const TIMEZONES: &str = include_str!("timezones.txt");
+static TIMEZONES: LazyLock<BTreeSet<&str>> = LazyLock::new(|| include_str!("timezones.txt").lines().collect());
 const FLAVORS: &[&str] = &["composer", "drupal", "symfony", "default", "none"];
 const LANGUAGES: &[&str] = &["php", "python", "python2", "python3", "ruby", "nodejs", "java"];
 /// A label of a host name.
@@ -55,8 +57,8 @@ pub(crate) fn dependency_language(judge: &mut Judge<'_, '_>, node: &Node, at: &A
 
 pub(crate) fn timezone(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
     let zone = word(node);
-    if !TIMEZONES.lines().any(|known| known == zone) {
-        let suggestion = if judge.loader.has_patience() { nearest(zone, TIMEZONES.lines()) } else { None };
+    if !TIMEZONES.contains(zone) {
+        let suggestion = if judge.loader.has_patience() { nearest(zone, TIMEZONES.iter().copied()) } else { None };
         judge.loader.error(codes::BAD_TIMEZONE, at, format!("'{}' is not in the time zone database", short(zone))).expected("Area/City").suggest(suggestion);
     }
 }

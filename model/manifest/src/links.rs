@@ -266,9 +266,13 @@ fn circles(judge: &mut Judge<'_, '_>, edges: &[Edge]) {
             continue;
         };
         chain.insert(0, &edge.from);
-        let message = format!("relationships go in a circle: {}", chain.join(" -> "));
+        let message = format!("relationships go in a circle: {}", chain_text(&chain));
         judge.loader.error(codes::RELATIONSHIP_CYCLE, &edge.at, message);
     }
+}
+
+fn chain_text(chain: &[&str]) -> String {
+    if chain.len() <= 8 { chain.join(" -> ") } else { format!("{} -> … -> {}", chain[..7].join(" -> "), chain[chain.len() - 1]) }
 }
 
 /// Without the links that end nowhere: what is left lies on circles or between them.

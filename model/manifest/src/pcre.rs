@@ -13,7 +13,7 @@ const COMPILED_BYTES_MAX: usize = 2 << 20;
 const COST_MAX: u64 = 400_000;
 /// What a project's expressions may cost together to be compiled here; beyond it
 /// they are only parsed, and compiled under the same limits where they run.
-const COST_BUDGET: u64 = 30_000;
+const COST_BUDGET: u64 = 20_000;
 /// What even the shortest expression costs.
 const COST_LEAST: u64 = 30;
 

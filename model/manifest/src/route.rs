@@ -367,6 +367,9 @@ fn redirect_loops(judge: &mut Judge<'_, '_>, routes: &[RouteDraft]) {
     }
     let written: BTreeSet<String> = routes.iter().filter_map(|draft| draft.url.as_ref().map(address)).collect();
     for draft in routes {
+        if judge.loader.is_full() {
+            return;
+        }
         let (Some(url), Some(to), Some(at), RouteKind::Redirect { .. }) = (&draft.url, &draft.to, &draft.at, &draft.route.kind) else {
             continue;
         };
@@ -375,8 +378,21 @@ fn redirect_loops(judge: &mut Judge<'_, '_>, routes: &[RouteDraft]) {
         let Some(chain) = starts.iter().find_map(|start| loop_from(&table, start)) else {
             continue;
         };
-        let message = if chain.len() == 2 || address(to) == address(url) { "redirects to itself".to_owned() } else { format!("redirect loop {}", chain.join(" -> ")) };
+        let message = if chain.len() == 2 || address(to) == address(url) { "redirects to itself".to_owned() } else { format!("redirect loop {}", chain_text(&chain)) };
         judge.loader.error(codes::REDIRECT_LOOP, &at.of(&draft.node, "to"), message);
+    }
+}
+
+/// Browsers give up after twenty or so; a longer chain is as good as a loop.
+const CHAIN_MAX: usize = 50;
+/// Addresses of a loop that are told.
+const CHAIN_TOLD: usize = 6;
+
+fn chain_text(chain: &[String]) -> String {
+    let told: Vec<String> = chain.iter().take(CHAIN_TOLD).map(|url| short(url)).collect();
+    match chain.last() {
+        Some(last) if chain.len() > CHAIN_TOLD => format!("{} -> … -> {}", told.join(" -> "), short(last)),
+        _ => told.join(" -> "),
     }
 }
 
@@ -387,7 +403,7 @@ fn loop_from(table: &BTreeMap<String, Option<String>>, start: &str) -> Option<Ve
     let mut at = start;
     while let Some(Some(next)) = table.get(at) {
         chain.push(next.clone());
-        if next == start {
+        if next == start || chain.len() > CHAIN_MAX {
             return Some(chain);
         }
         if !seen.insert(next.clone()) {

@@ -6,9 +6,10 @@ use slipway_manifest::{MemoryTree, Options, Report, check};
 use std::time::Duration;
 use support::processor_time;
 
-/// The platform allows 100 ms; an unoptimised build gets more. Processor time,
-/// so that a busy machine fails no test.
-const TIME_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 100 });
+/// The platform allows 100 ms on a quiet machine, which `bench_validate` measures.
+/// Processor time with room for cold caches, so that a busy machine fails no test;
+/// an unoptimised build gets more.
+const TIME_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 250 });
 
 fn files(files: &[(&str, String)]) -> MemoryTree {
     MemoryTree(files.iter().map(|(path, text)| ((*path).to_owned(), text.clone().into_bytes())).collect())
