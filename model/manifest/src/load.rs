@@ -23,6 +23,8 @@ pub(crate) const ARCHIVE_BYTES_MAX: u64 = 4 << 20;
 const PROBLEMS_MAX: usize = 500;
 /// Characters of a line that are shown.
 const SNIPPET_CHARS: usize = 120;
+/// Beyond this column a line is no longer searched for what to show.
+const WINDOW_COLUMNS_MAX: u32 = 4000;
 
 /// A file that was read.
 pub(crate) struct SourceFile {
@@ -234,9 +236,12 @@ impl<'a> Loader<'a> {
             file.lines.extend(file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
         }
         let start = *file.lines.get(mark.line.checked_sub(1)? as usize)?;
-        let line = file.text[start..].split(['\n', '\r']).next()?;
-        let shown: String = line.chars().take(SNIPPET_CHARS).map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        Some(if shown.len() < line.len() { format!("{shown}…") } else { shown })
+        // Of a long line the part around the column, of an endless one the beginning.
+        let skipped = if (SNIPPET_CHARS as u32..WINDOW_COLUMNS_MAX).contains(&mark.column) { mark.column as usize - SNIPPET_CHARS / 2 } else { 0 };
+        let mut rest = file.text[start..].chars().take_while(|c| !matches!(c, '\n' | '\r')).skip(skipped);
+        let shown: String = rest.by_ref().take(SNIPPET_CHARS).map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        let lead = if skipped > 0 { "…" } else { "" };
+        Some(if rest.next().is_some() { format!("{lead}{shown}…") } else { format!("{lead}{shown}") })
     }
 
     /// Few enough complaints that a search through a long list for "did you mean" is still worth it.
