@@ -107,6 +107,7 @@ impl Link {
             .max_decoding_message_size(slipway_proto::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(slipway_proto::MESSAGE_BYTES_MAX);
         let (reports, waiting) = mpsc::channel(REPORTS_WAITING_MAX);
+        let number = self.front.tables.hello();
         let hello = self.hello();
         reports.send(hello).await.map_err(|e| e.to_string())?;
         let opened = tokio::time::timeout(SILENCE_MAX, client.watch(ReceiverStream::new(waiting))).await;
@@ -118,7 +119,7 @@ impl Link {
             tokio::select! {
                 order = orders.message() => match order.map_err(|e| e.to_string())? {
                     Some(order) => {
-                        let json = self.take(order).await;
+                        let json = self.take(order, number).await;
                         self.save(json).await;
                         last = Some(self.acknowledge(&reports).await?);
                     }
@@ -151,7 +152,7 @@ impl Link {
     }
 
     /// The table to be saved, when it was taken.
-    async fn take(&self, order: RouterOrder) -> Option<String> {
+    async fn take(&self, order: RouterOrder, hello: u64) -> Option<String> {
         let front = Arc::clone(&self.front);
         // A table of 10 000 environments takes half a second to read; the proxy goes on meanwhile.
         let taken = tokio::task::spawn_blocking(move || {
@@ -160,7 +161,7 @@ impl Link {
                 return Err(format!("it says {} inside and {} outside", table.version, order.table_version));
             }
             front.tables.apply(table).map_err(|e| e.to_string())?;
-            front.tables.heard();
+            front.tables.heard(hello);
             Ok(order.table_json)
         });
         match taken.await.unwrap_or_else(|e| Err(e.to_string())) {

@@ -139,13 +139,13 @@ impl Router {
 
     /// Serves until `shutdown`, or until a successor has taken over; then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RouterError> {
+        raise_descriptors(self.front.limits.connections_max);
         self.front.clock.beat();
         let background = Background::default();
         background.keep(tokio::spawn(Arc::clone(&self.front).beat()));
         background.keep(tokio::spawn(Arc::clone(&self.front).sweep()));
         let (identity, link) = self.link(self.identity(self.options.node.to_string()), Some(self.saved.clone()))?;
-        let mut hearing = self.front.tables.hearing();
-        hearing.mark_unchanged();
+        let hearing = self.front.tables.hear_anew();
         // The saved table is the floor of versions and epochs, and what is served when no scheduler answers.
         if let Some(table) = self.saved.load() {
             let _ = self.front.tables.apply(table);
@@ -153,7 +153,7 @@ impl Router {
         let link = background.keep(tokio::spawn(link.run()));
         tokio::pin!(shutdown);
         tokio::select! {
-            heard = tokio::time::timeout(self.front.limits.table_wait_max, hearing.changed()) => if heard.is_err() {
+            heard = tokio::time::timeout(self.front.limits.table_wait_max, hearing) => if heard.is_err() {
                 tracing::warn!(version = self.front.tables.current().version(), "no scheduler answers; the router serves the table that it saved");
             },
             () = &mut shutdown => return Ok(()),
@@ -260,6 +260,20 @@ impl Router {
         tracing::warn!(connections = door.tasks.len(), "the drain time is over; what is still held is answered 503");
         self.front.tables.refuse_all();
         let _ = tokio::time::timeout(std::time::Duration::from_secs(2), door.tasks.wait()).await;
+    }
+}
+
+/// Each client has a descriptor, and each request under way one towards its application.
+fn raise_descriptors(connections_max: usize) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let wanted = connections_max as u64 * 2 + 1024;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft >= wanted { Ok(soft) } else { setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).map(|()| wanted.min(hard)) }
+    });
+    match raised {
+        Ok(limit) if limit < wanted => tracing::warn!(limit, wanted, "the limit of open files is below what this router may need; raise it in its unit (LimitNOFILE)"),
+        Ok(_) => {}
+        Err(e) => tracing::warn!("the limit of open files cannot be raised: {e}"),
     }
 }
 

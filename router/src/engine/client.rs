@@ -84,11 +84,9 @@ pub struct SharedStream(pub Arc<TcpStream>);
 impl AsyncRead for SharedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.0.try_read(buf.initialize_unfilled()) {
-                Ok(n) => {
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
-                }
+            // Not `initialize_unfilled`: that would touch all 8 KiB of a buffer that a held request hardly uses.
+            match self.0.try_read_buf(buf) {
+                Ok(_) => return Poll::Ready(Ok(())),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_read_ready(cx))?,
                 Err(e) => return Poll::Ready(Err(e)),
             }

@@ -82,7 +82,7 @@ impl Door {
 async fn serve(front: Arc<Front>, connection: Arc<ClientConnection>, tls: Option<TlsAcceptor>) {
     let stream = connection.stream();
     let Some(tls) = tls else {
-        http1(front, Arc::clone(&connection), stream).await;
+        Box::pin(http1(front, Arc::clone(&connection), stream)).await;
         return linger(&connection).await;
     };
     let handshake = Box::pin(tokio::time::timeout(front.limits.handshake_time_max, tls.accept(stream)));

@@ -205,10 +205,9 @@ impl Front {
         if !self.clock.was_away() {
             return;
         }
-        let mut hearing = self.tables.hearing();
-        hearing.mark_unchanged();
+        let hearing = self.tables.hear_anew();
         self.catch_up.notify_one();
-        let _ = tokio::time::timeout(CATCH_UP_MAX, hearing.changed()).await;
+        let _ = tokio::time::timeout(CATCH_UP_MAX, hearing).await;
     }
 
     /// The heartbeat. After a stall it beats again only when a scheduler was heard, or cannot be.

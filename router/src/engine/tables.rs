@@ -21,7 +21,9 @@ pub struct Tables {
     leaving: Mutex<Vec<Arc<Environment>>>,
     applying: Mutex<()>,
     has_table: AtomicBool,
-    /// Rises with each table that came from a scheduler, also one that was known already.
+    /// Hellos that were said to schedulers.
+    hellos: AtomicU64,
+    /// The newest hello that was answered with a table.
     heard: watch::Sender<u64>,
     clock: Arc<Clock>,
     budget: Arc<Budget>,
@@ -38,6 +40,7 @@ impl Tables {
             leaving: Mutex::default(),
             applying: Mutex::default(),
             has_table: AtomicBool::new(false),
+            hellos: AtomicU64::new(0),
             heard: watch::Sender::new(0),
             clock,
             budget,
@@ -82,14 +85,25 @@ impl Tables {
         Ok(())
     }
 
-    /// A scheduler has told what is in force.
-    pub fn heard(&self) {
-        self.heard.send_modify(|count| *count += 1);
+    /// A hello is about to be said; its number.
+    pub fn hello(&self) -> u64 {
+        self.hellos.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Rises whenever a scheduler tells what is in force.
-    pub fn hearing(&self) -> watch::Receiver<u64> {
-        self.heard.subscribe()
+    /// A scheduler has told what is in force, in answer to this hello.
+    pub fn heard(&self, hello: u64) {
+        self.heard.send_modify(|heard| *heard = hello.max(*heard));
+    }
+
+    /// Waits until a hello that is said from now on is answered. A table that was on its way already does not count: it
+    /// may have waited in a buffer for as long as this process was stopped.
+    pub fn hear_anew(&self) -> impl Future<Output = ()> + Send + 'static {
+        // Counted now, not at the first poll.
+        let before = self.hellos.load(Ordering::Acquire);
+        let mut heard = self.heard.subscribe();
+        async move {
+            let _ = heard.wait_for(|heard| *heard > before).await;
+        }
     }
 
     /// The table in force.

@@ -5,6 +5,7 @@ mod client;
 mod flip;
 mod hold;
 mod lifecycle;
+mod process;
 mod protocol;
 mod routes;
 mod scheduler;
