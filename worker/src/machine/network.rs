@@ -72,7 +72,10 @@ impl Network {
         let gateway = format!("{}/32", options.gateway);
         run("ip", &["address", "replace", &gateway, "dev", "lo", "scope", "link"]).await?;
         let known = attachments(&options.places).await?;
-        nftables::apply(&nftables::base_script(&options, &known)).await?;
+        if let Err(error) = nftables::apply(&nftables::base_script(&options, &known, true)).await {
+            nftables::apply(&nftables::base_script(&options, &known, false)).await?;
+            tracing::warn!(%error, "this kernel cannot count connections: a container may fill the table of all");
+        }
         Ok(Network { options, changing: Mutex::new(()) })
     }
 

@@ -43,6 +43,8 @@ const NOT_PUBLIC: &[(Ipv4Addr, u8)] = &[
 const FRONT_PORTS: &str = "{ 80, 10000-65535 }";
 /// A container hears at once that it may not, instead of waiting for its own patience to end.
 const REJECT: &str = "reject with icmp type admin-prohibited";
+/// Connections of one container at a time: the kernel's table of all connections is everybody's.
+const CONNECTIONS_MAX: u32 = 4096;
 /// Elements in one line of a script.
 const ELEMENTS_PER_LINE: usize = 200;
 
@@ -87,7 +89,8 @@ impl fmt::Display for Cidr {
 }
 
 /// Table, sets and chains; what is in the set of links stays, so that a restart closes nothing.
-pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Attachment)]) -> String {
+/// `counting`: the kernel can count connections (its module may be missing).
+pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Attachment)], counting: bool) -> String {
     let table = options.places.table();
     let ours = format!("\"{}*\"", options.places.interface_prefix());
     let gateway = options.gateway;
@@ -103,9 +106,16 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
          add chain inet {table} output {{ type filter hook output priority filter; policy accept; }}\n\
          add chain inet {table} nat {{ type nat hook postrouting priority srcnat; policy accept; }}\n"
     );
+    if counting {
+        script += &format!("add set inet {table} connections {{ type ipv4_addr; flags dynamic; size 65535; }}\n");
+    }
+    let counted = match counting {
+        true => format!("ct state new add @connections {{ ip saddr ct count over {CONNECTIONS_MAX} }} {REJECT}"),
+        false => String::new(),
+    };
     let mut chain = |name: &str, rules: &[String]| {
         script += &format!("flush chain inet {table} {name}\n");
-        for rule in rules {
+        for rule in rules.iter().filter(|rule| !rule.is_empty()) {
             script += &format!("add rule inet {table} {name} {rule}\n");
         }
     };
@@ -118,6 +128,7 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
             pinned.clone(),
             "ct state related accept".into(),
             "ct direction reply ct state established accept".into(),
+            counted.clone(),
             // Checked for every packet of the opening side, not only the first: a link that is withdrawn is cut.
             // From interfaces of ours or of a sister platform on this machine only: those pin their source addresses.
             "iifname \"sw*\" meta l4proto { tcp, udp } ip saddr . ip daddr . th dport @links accept".into(),
@@ -137,6 +148,7 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
             pinned,
             "ct state related accept".into(),
             "ct direction reply ct state established accept".into(),
+            counted.clone(),
             format!("ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"),
             REJECT.into(),
         ],

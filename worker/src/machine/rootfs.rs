@@ -51,6 +51,64 @@ pub fn bind(source: &Path, target: &Path, access: Access) -> Result<()> {
     move_mount(&tree, target).map_err(Error::io("mount on", target))
 }
 
+/// A tree of layers with a writable top, for builds: what is written lies in `top/upper`, with shifted ids on disk.
+///
+/// An overlay as a whole cannot be idmapped, so each layer is, below `<target>.layers`. The top is not: the kernel works
+/// there as root, which no container's map knows. [`unmount_overlay`] takes all away.
+/// `layers` come topmost first; `target` and `top` exist.
+pub fn mount_overlay(layers: &[PathBuf], top: &Path, target: &Path, id_map_base: u32) -> Result<()> {
+    if is_mounted(target)? {
+        return Ok(());
+    }
+    let directory = layers_of(target);
+    let mut options = OsString::from("lowerdir=");
+    for (number, layer) in layers.iter().enumerate() {
+        let place = directory.join(number.to_string());
+        std::fs::create_dir_all(&place).map_err(Error::io("make", &place))?;
+        bind(layer, &place, Access { readonly: true, id_map_base: Some(id_map_base) })?;
+        options.push(if number > 0 { ":" } else { "" });
+        options.push(&place);
+    }
+    for (name, dir) in [(",upperdir=", "upper"), (",workdir=", "work")] {
+        let dir = top.join(dir);
+        std::fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
+        options.push(name);
+        options.push(&dir);
+    }
+    for path in [target, top] {
+        if path.as_os_str().as_bytes().iter().any(|b| b",:\\".contains(b)) {
+            return Err(Error::Invalid(format!("{} cannot be part of an overlay: it has a comma, colon or backslash", path.display())));
+        }
+    }
+    // The root directory of the whole is the top's.
+    let upper = top.join("upper");
+    std::os::unix::fs::chown(&upper, Some(id_map_base), Some(id_map_base)).map_err(Error::io("give away", &upper))?;
+    let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
+    nix::mount::mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_os_str()))
+        .map_err(|e| Error::io("mount an overlay on", target)(e.into()))
+}
+
+/// Undo [`mount_overlay`]; `top` keeps what was written.
+pub fn unmount_overlay(target: &Path) -> Result<()> {
+    unmount(target)?;
+    let directory = layers_of(target);
+    for mount in mounts_below(&directory)? {
+        unmount(&mount)?;
+    }
+    // Only empty directories go: what might be mounted there still is never deleted.
+    for place in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+        let _ = std::fs::remove_dir(place.path());
+    }
+    let _ = std::fs::remove_dir(&directory);
+    Ok(())
+}
+
+fn layers_of(target: &Path) -> PathBuf {
+    let mut path = target.as_os_str().to_owned();
+    path.push(".layers");
+    path.into()
+}
+
 /// Take a mount away; where it is busy, it goes when its last user does. Without a mount there, nothing happens.
 pub fn unmount(target: &Path) -> Result<()> {
     use nix::errno::Errno;

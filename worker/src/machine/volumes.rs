@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "old");
         let listed = volumes.list().await.unwrap();
         assert_eq!(listed.len(), 2);
-        assert_eq!(listed[0].snapshots, [before.clone()]);
+        assert_eq!(listed[0].snapshots, std::slice::from_ref(&before));
         volumes.destroy(&a).await.unwrap();
         volumes.destroy(&a).await.unwrap();
         assert_eq!(volumes.list().await.unwrap().len(), 1);

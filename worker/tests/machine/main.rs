@@ -64,6 +64,7 @@ fn only_links_are_reachable() {
         assert!(room.fetch("i-a", &format!("http://{b}/")).await.is_err(), "not linked");
         assert!(room.fetch("i-a", &format!("http://{gateway}:{port}/")).await.is_err(), "a service of the host");
         for own in own_addresses().await {
+            assert_eq!(outside.reached_by_host(&format!("{own}:{port}")).await, "this is the host", "the test's own ground");
             assert!(room.fetch("i-a", &format!("http://{own}:{port}/")).await.is_err(), "the host at {own}");
         }
         for address in Outside::ADDRESSES {
@@ -138,6 +139,33 @@ fn a_build_reaches_the_package_registry_and_nothing_inside() {
         let began = Instant::now();
         assert_ne!(room.run("task-1", &["timeout", "5", "bash", "-c", &mail]).await.0, 0);
         assert!(began.elapsed() < Duration::from_secs(4), "mail is refused at once");
+    });
+}
+
+#[test]
+#[ignore = "needs root and containerd"]
+fn a_build_writes_above_its_image_with_the_images_ids() {
+    in_room("overlay", |room| async move {
+        let (top, target) = (room.scratch.join("top"), room.places.mounts().join("task-1"));
+        let mut spec = room.spec("i-x", None, SLEEP).await;
+        [&top, &target].iter().for_each(|dir| std::fs::create_dir_all(dir).unwrap());
+        for _ in 0..2 {
+            rootfs::mount_overlay(&[image().await], &top, &target, BASE).unwrap();
+        }
+        (spec.id, spec.rootfs, spec.readonly_rootfs, spec.uid, spec.gid) = ("task-1".into(), target.clone(), false, 0, 0);
+        room.containers.create(&spec).await.unwrap();
+        room.containers.start("task-1", &room.log("task-1")).await.unwrap();
+        let mut build = command(&["sh", "-ec", "echo built > /root/x; rm /etc/debian_version; stat -c %u /root/x /etc/passwd"]);
+        (build.uid, build.gid) = (0, 0);
+        let log = room.log("build");
+        room.containers.exec_detached("task-1", "build", &build, &log).await.unwrap();
+        let code = room.containers.exec_wait("task-1", "build").await.unwrap();
+        assert_eq!((code, std::fs::read_to_string(&log).unwrap().as_str()), (0, "0\n0\n"));
+        room.containers.stop_and_delete_task("task-1", 9, Duration::from_secs(5)).await.unwrap();
+        rootfs::unmount_overlay(&target).unwrap();
+        let written = std::fs::metadata(top.join("upper/root/x")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&written), BASE, "written with shifted ids");
+        assert!(image().await.join("etc/debian_version").exists() && !target.with_extension("layers").exists());
     });
 }
 
