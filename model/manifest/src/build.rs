@@ -134,7 +134,7 @@ impl<'l, 'a> Builder<'l, 'a> {
         }
         let marker = error.marker();
         let mark = Mark { file: self.file, line: marker.line() as u32, column: marker.col() as u32 + 1 };
-        let place = At::new(self.opening(mark), "(yaml)");
+        let place = At::new(self.unclosed_quote(error.kind(), mark).unwrap_or_else(|| self.opening(mark)), "(yaml)");
         self.loader.error(codes::YAML_SYNTAX, &place, format!("syntax: {}", plain_words(&info)));
         Stop
     }
@@ -148,6 +148,24 @@ impl<'l, 'a> Builder<'l, 'a> {
         let unclosed = self.flow.iter().find(|open| open.line < mark.line && indent(mark.line) <= indent(open.line));
         let found = unclosed.copied().unwrap_or(mark);
         Mark { line: found.line.clamp(1, lines.len().max(1) as u32), ..found }
+    }
+
+    /// Where a quote opens that swallowed the lines up to the next quote, and what follows made no sense.
+    fn unclosed_quote(&self, kind: &ErrorKind, mark: Mark) -> Option<Mark> {
+        let quote = match kind {
+            ErrorKind::InvalidTrailingDoubleQuotedScalar => '"',
+            ErrorKind::InvalidTrailingSingleQuotedScalar => '\'',
+            _ => return None,
+        };
+        let text = &self.loader.files[usize::from(self.file)].text;
+        let before: String = text.lines().take(mark.line as usize).collect::<Vec<_>>().join("\n");
+        let last_line = before.rfind('\n').map_or(0, |at| at + 1);
+        let end = before[last_line..].char_indices().nth(mark.column.saturating_sub(1) as usize).map_or(before.len(), |(at, _)| last_line + at);
+        let closing = before[..end].rfind(quote)?;
+        let opening = before[..closing].rfind(quote)?;
+        let line = 1 + before[..opening].matches('\n').count() as u32;
+        let start = before[..opening].rfind('\n').map_or(0, |at| at + 1);
+        (line < mark.line).then(|| Mark { line, column: 1 + before[start..opening].chars().count() as u32, ..mark })
     }
 
     fn enter(&mut self, style: StructureStyle, span: Span) {
