@@ -23,7 +23,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use openraft::error::{InitializeError, RaftError};
-use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
+use openraft::storage::RaftLogStorage;
+use openraft::{BasicNode, Config, Raft, SnapshotPolicy, Vote};
 use slipway_proto::MESSAGE_BYTES_MAX;
 use slipway_proto::raft::raft_link_server::RaftLinkServer;
 use slipway_raft_store::{Store, StoreOptions, TypeConfig};
@@ -143,10 +144,15 @@ impl<M: Machine> Ledger<M> {
         })
         .await
         .context("open the ledger")??;
+        forget_leadership(&store, options.node_id).await?;
         let peers = network::Peers::new(&options);
         let raft = Raft::new(options.node_id, config, peers, store.log().clone(), keeper.clone())
             .await
             .context("start this node of the ledger")?;
+        if raft.metrics().borrow().membership_config.voter_ids().eq([options.node_id]) {
+            // Alone, there is nobody to wait for.
+            raft.trigger().elect().await.context("stand for election")?;
+        }
 
         let mut tasks = JoinSet::new();
         let desk = Desk::open(raft.clone(), &options, &mut tasks);
@@ -266,6 +272,19 @@ impl<M: Machine> Ledger<M> {
         let store = self.inner.store.clone();
         tokio::task::spawn_blocking(move || store.close()).await.context("close the ledger")
     }
+}
+
+/// openraft resumes a leadership after a restart, in the same term. We do not want that: the term is a fence against
+/// what the former process set going, and the former process may have acknowledged more than this one has applied.
+/// The vote stays this node's own, so that the term is given to nobody else; an election then brings a new one.
+async fn forget_leadership(store: &Store, node_id: u64) -> anyhow::Result<()> {
+    let mut log = store.log().clone();
+    let vote = log.read_vote().await.context("read this node's vote")?;
+    if let Some(vote) = vote.filter(|vote| vote.committed && vote.leader_id.voted_for() == Some(node_id)) {
+        let own = Vote::new(vote.leader_id.term, node_id);
+        log.save_vote(&own).await.context("write this node's vote")?;
+    }
+    Ok(())
 }
 
 /// openraft counts entries, and one entry may hold many commands: this counts commands and bytes.

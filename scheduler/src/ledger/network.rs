@@ -3,7 +3,8 @@
 //! openraft 0.9 has no pre-vote. A node that was cut off keeps standing for election and raises its term; when it comes
 //! back, the others refuse it their votes while their leader's lease lasts, but its higher term makes the leader step
 //! down, and one election follows. Nothing acknowledged is lost, and proposals wait about one election timeout
-//! (`tests/ledger_group.rs` shows it). Membership changes do not have this trouble: a removed node is told nothing more.
+//! (`tests/ledger/group.rs` shows it). A removed node disturbs nobody: it lacks the entry that removed it, and nobody
+//! votes for a shorter log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -125,7 +125,7 @@ impl Shelf {
     pub fn newest(&self) -> Result<Option<(SnapshotMeta, SnapshotFile)>, StoreError> {
         let Some(stored) = self.newest_stored() else { return Ok(None) };
         let file = File::open(&stored.path).map_err(StoreError::io("open", &stored.path))?;
-        Ok(Some((stored.header.meta, SnapshotFile { file: file.into(), part: None })))
+        Ok(Some((stored.header.meta, SnapshotFile { file: file.into(), path: stored.path, incoming: false })))
     }
 
     /// The newest snapshot's header and state; it blocks.
@@ -142,12 +142,20 @@ impl Shelf {
             .create_new(true)
             .open(&part)
             .map_err(StoreError::io("create", &part))?;
-        Ok(SnapshotFile { file: file.into(), part: Some(part) })
+        Ok(SnapshotFile { file: file.into(), path: part, incoming: true })
     }
 
-    /// Checks a received snapshot, keeps it, and gives its state; it blocks.
+    /// Checks a snapshot that came, keeps it, and gives its state; it blocks.
     pub fn install(&self, meta: &SnapshotMeta, mut received: SnapshotFile) -> Result<(Header, Vec<u8>), StoreError> {
-        let part = received.part.take().ok_or(StoreError::Closed)?;
+        let part = if received.incoming {
+            received.incoming = false;
+            received.path.clone()
+        } else {
+            // A snapshot of another store on this machine stays where it is.
+            let part = self.next_path(0).with_extension("part");
+            fs::copy(&received.path, &part).map_err(StoreError::io("copy", &received.path))?;
+            part
+        };
         let done = self.install_part(meta, &part);
         if done.is_err() {
             let _ = fs::remove_file(&part);
@@ -282,15 +290,16 @@ fn read_state(path: &Path) -> Result<(Header, Vec<u8>), StoreError> {
 /// The file of a snapshot that is being sent or received.
 pub struct SnapshotFile {
     file: tokio::fs::File,
-    /// Set while it is being received.
-    part: Option<PathBuf>,
+    path: PathBuf,
+    /// It is being received, and goes when it is not installed.
+    incoming: bool,
 }
 
 
 impl Drop for SnapshotFile {
     fn drop(&mut self) {
-        if let Some(part) = &self.part {
-            let _ = fs::remove_file(part);
+        if self.incoming {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
