@@ -5,7 +5,7 @@ use anyhow::bail;
 use std::process::Command;
 
 /// `(program, package)`: what building and running need.
-const NEEDED: [(&str, &str); 16] = [
+const NEEDED: [(&str, &str); 19] = [
     ("cc", "build-essential"),
     ("git", "git"),
     ("cmake", "cmake"),
@@ -22,13 +22,16 @@ const NEEDED: [(&str, &str); 16] = [
     ("zstd", "zstd"),
     ("ssh", "openssh-client"),
     ("curl", "curl"),
+    // Base images with artefacts of a registry are fetched by its own client.
+    ("npm", "npm"),
+    ("mvn", "maven"),
+    ("python3", "python3"),
 ];
 /// Beside them, what the tests use.
-const TESTED_WITH: [(&str, &str); 6] = [
+const TESTED_WITH: [(&str, &str); 5] = [
     ("nginx", "nginx-light"),
     ("rsync", "rsync"),
     ("go", "golang-go"),
-    ("npm", "npm"),
     ("chromium", "chromium"),
     ("sftp", "openssh-client"),
 ];
