@@ -117,6 +117,27 @@ impl Containers {
         self.launch(request).await
     }
 
+    /// End attached processes whose worker died: nobody reads them any more. To be called once, when a worker begins.
+    pub async fn end_abandoned(&self) -> Result<usize> {
+        let mut ended = 0;
+        for container in std::fs::read_dir(self.places.pipes()).into_iter().flatten().flatten() {
+            let Ok(id) = container.file_name().into_string() else { continue };
+            for pipe in std::fs::read_dir(container.path()).into_iter().flatten().flatten() {
+                let Ok(name) = pipe.file_name().into_string() else { continue };
+                if let Some(exec_id) = name.strip_suffix(".in") {
+                    self.exec_signal(&id, exec_id, nix::libc::SIGKILL).await?;
+                    if self.exec_status(&id, exec_id).await? != Status::Absent {
+                        self.exec_wait(&id, exec_id).await?;
+                        self.exec_delete(&id, exec_id).await?;
+                        ended += 1;
+                    }
+                }
+                let _ = std::fs::remove_file(pipe.path());
+            }
+        }
+        Ok(ended)
+    }
+
     /// How a process stands; the answer is kept until [`Containers::exec_delete`].
     pub async fn exec_status(&self, id: &str, exec_id: &str) -> Result<Status> {
         let process = self.process(id, exec_id).await?;

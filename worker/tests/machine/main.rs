@@ -262,6 +262,12 @@ fn containers_and_detached_processes_outlive_containerd_and_the_worker() {
         containers.exec_delete("i-a", "hook").await.unwrap();
         assert_eq!(containers.exec_status("i-a", "hook").await.unwrap(), Status::Absent);
 
+        // What was attached to a worker that is no more is ended: here the handle is forgotten, as by kill -9.
+        std::mem::forget(containers.exec("i-a", "session", &command(SLEEP)).await.unwrap());
+        assert_eq!(containers.pids("i-a").await.unwrap().len(), 2);
+        assert_eq!(containers.end_abandoned().await.unwrap(), 1);
+        assert_eq!(containers.pids("i-a").await.unwrap().len(), 1);
+
         containers.pause("i-a").await.unwrap();
         assert!(matches!(containers.status("i-a").await.unwrap(), Status::Paused { .. }));
         let listed = containers.list().await.unwrap();
@@ -310,9 +316,15 @@ fn volumes_are_put_back_and_found_again_after_a_restart() {
         for left in leftovers(&room.places).await.unwrap().iter().filter(|left| left.kind == "loop device") {
             run("losetup", &["--detach", &left.name]).await.unwrap();
         }
+        let root = room.places.data.join("volumes");
         let mut larger = options(true);
         larger.loop_file_mb = 640;
-        let volumes = open_volumes(larger).await.unwrap();
+        let volumes = open_volumes(larger.clone()).await.unwrap();
+        // As after a kill in the middle of a restore.
+        let torso = root.join("volumes/.vol-a.other");
+        run("btrfs", &["subvolume", "snapshot", path.to_str().unwrap(), torso.to_str().unwrap()]).await.unwrap();
+        let volumes = { drop(volumes); open_volumes(larger).await.unwrap() };
+        assert!(!torso.exists());
         let began = Instant::now();
         volumes.restore(&snapshot, std::slice::from_ref(&id)).await.unwrap();
         println!("restore {:?}", began.elapsed());
