@@ -429,7 +429,26 @@ fn tag_name(tag: &Tag) -> String {
     }
 }
 
-/// The parser's words, shortened to one line.
+/// What usually stands behind the parser's words.
 fn plain_words(info: &str) -> String {
-    info.lines().next().unwrap_or_default().chars().take(160).collect()
+    const MEANINGS: &[(&str, &str)] = &[
+        ("simple key expected ':'", "a key without a colon"),
+        ("mapping values are not allowed", "a second `key: value` on one line; text with a colon and a space is quoted"),
+        ("illegal placement of ':'", "a colon where none can be; is a bracket or quote above it open?"),
+        ("did not find expected key", "the indentation fits no open block, or a list is mixed with keys"),
+        ("tabs disallowed", "a tab is used for indentation; use spaces"),
+        ("unclosed quote", "quoted text is never closed"),
+        ("invalid trailing content after", "text after a closing quote; is a quote missing, or one too many?"),
+        ("unknown escape character", "unknown escape in a double-quoted text; write \\\\ or use single quotes"),
+        ("did not find expected ',' or '}'", "a brace is never closed, or a comma is missing"),
+        ("did not find expected ',' or ']'", "a bracket is never closed, or a comma is missing"),
+        ("unexpected character: `@'", "text that begins with @ is quoted"),
+        ("unexpected character: ``'", "text that begins with ` is quoted"),
+        ("unexpected character: `%'", "text that begins with % is quoted"),
+    ];
+    let words: String = info.lines().next().unwrap_or_default().chars().take(160).collect();
+    match MEANINGS.iter().find(|(part, _)| words.contains(part)) {
+        Some((_, meaning)) => (*meaning).to_owned(),
+        None => words,
+    }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Loader<'a> {
     /// Included file to digest, of the file that is being loaded.
     pub included: BTreeMap<String, String>,
     reported: BTreeSet<(Mark, String)>,
+    /// The store failed.
+    pub accident: Option<String>,
 }
 
 impl<'a> Loader<'a> {
@@ -67,6 +69,7 @@ impl<'a> Loader<'a> {
             bytes: 0,
             included: BTreeMap::new(),
             reported: BTreeSet::new(),
+            accident: None,
         })
     }
 
@@ -154,6 +157,9 @@ impl<'a> Loader<'a> {
         match self.tree.read(path, FILE_BYTES_MAX) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
+                if matches!(error, TreeError::Unreadable(_)) {
+                    self.accident = Some(format!("{path} {error}"));
+                }
                 let at = here(self);
                 self.error(codes::INCLUDE_MISSING, &at, format!("{path}: {error}"));
                 None

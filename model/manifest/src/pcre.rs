@@ -2,6 +2,7 @@
 
 use crate::codes;
 use crate::node::{At, Node};
+use crate::pcre_translate::{beyond_the_engine, is_repetition, translate_pcre};
 use crate::shape::{Judge, short};
 use fancy_regex::{Expr, RegexBuilder};
 
@@ -52,11 +53,17 @@ fn parse(pattern: &str) -> Result<u64, String> {
     if cost > COST_MAX {
         return Err("the expression is too large when its repetitions are multiplied out".to_owned());
     }
-    Expr::parse_tree(&literal_braces(pattern)).map(|_| cost).map_err(|error| words(&error))
+    if beyond_the_engine(pattern) {
+        return Ok(cost);
+    }
+    Expr::parse_tree(&translate_pcre(pattern)).map(|_| cost).map_err(|error| words(&error))
 }
 
 fn compile(pattern: &str) -> Result<(), String> {
-    RegexBuilder::new(&literal_braces(pattern))
+    if beyond_the_engine(pattern) {
+        return Ok(());
+    }
+    RegexBuilder::new(&translate_pcre(pattern))
         .delegate_size_limit(COMPILED_BYTES_MAX)
         .delegate_dfa_size_limit(COMPILED_BYTES_MAX)
         .max_prog_size(COMPILED_BYTES_MAX / 64)
@@ -183,40 +190,6 @@ fn class(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<()
         first = false;
     }
     Err("unbalanced bracket: [ is never closed".to_owned())
-}
-
-/// PCRE takes a brace that opens no repetition literally; the engine here does not.
-fn literal_braces(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    let mut rest = pattern;
-    while let Some(c) = rest.chars().next() {
-        let (head, tail) = rest.split_at(c.len_utf8());
-        if c == '\\' {
-            let escaped = tail.chars().next().map_or(0, char::len_utf8);
-            // \x{..}, \p{..}, \g{..}, \k{..} keep their braces.
-            let braced = tail[escaped..].starts_with('{') && tail.starts_with(['x', 'p', 'P', 'g', 'k', 'o', 'N']);
-            let end = if braced { tail.find('}').map_or(escaped, |at| at + 1) } else { escaped };
-            out.push_str(head);
-            out.push_str(&tail[..end]);
-            rest = &tail[end..];
-            continue;
-        }
-        if c == '{' && !is_repetition(tail) {
-            out.push('\\');
-        }
-        out.push_str(head);
-        rest = tail;
-    }
-    out
-}
-
-/// `3}`, `3,}` or `3,5}` follows.
-fn is_repetition(tail: &str) -> bool {
-    let Some(end) = tail.find('}') else {
-        return false;
-    };
-    let (low, high) = tail[..end].split_once(',').unwrap_or((&tail[..end], ""));
-    !low.is_empty() && low.bytes().chain(high.bytes()).all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -89,14 +89,14 @@ fn unreadable(why: &str) -> Report {
         remedy: "Try again; if it stays, tell the operator.".to_owned(),
         snippet: None,
     };
-    Report { problems: vec![problem], project: None }
+    Report { problems: vec![problem], project: None, accident: Some(why.to_owned()) }
 }
 
 fn finish(mut loader: Loader<'_>, project: Option<Project>) -> Report {
     let clean = !loader.has_errors();
     let mut problems = std::mem::take(&mut loader.problems);
     problems.sort_by(|a, b| (&a.file, a.line, a.column, &a.key).cmp(&(&b.file, b.line, b.column, &b.key)));
-    Report { problems, project: project.filter(|_| clean) }
+    Report { problems, project: project.filter(|_| clean), accident: loader.accident }
 }
 
 /// The flavour of a repository that has no setting.

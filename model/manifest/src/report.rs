@@ -9,6 +9,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Present when there are no errors.
     pub project: Option<Project>,
+    /// The tree could not be read: an accident of the store, not a fault of the author.
+    pub accident: Option<String>,
 }
 
 impl Report {

@@ -2,7 +2,7 @@
 //!
 //! `SLIPWAY_BLESS=1 cargo test -p slipway-manifest --test golden` accepts new transcripts.
 
-use slipway_manifest::{MemoryTree, Options, check, plan, render_json, render_terminal, schemas};
+use slipway_manifest::{MemoryTree, all_codes, Options, check, plan, render_json, render_terminal, schemas};
 use std::path::{Path, PathBuf};
 
 fn tree(files: &[(&str, &str)]) -> MemoryTree {
@@ -133,4 +133,14 @@ fn the_schemas_in_docs_are_those_of_the_checker() {
     for (name, schema) in schemas() {
         golden(&docs.join(name), &format!("{schema:#}\n"));
     }
+}
+
+/// Every code with its explanation, for people without the program at hand.
+#[test]
+fn the_codes_in_docs_are_those_of_the_checker() {
+    let mut text = "# What the codes mean\n\nMade from the checker's table; `slipway explain CODE` prints the same.\n".to_owned();
+    for code in all_codes() {
+        text.push_str(&format!("\n## {}: {}\n\n{}\n\n{}\n", code.id, code.title, code.explanation, code.remedy));
+    }
+    golden(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems/README.md"), &text);
 }

@@ -310,3 +310,24 @@ fn the_order_of_rules_is_kept_and_counts() {
     assert_eq!(back.applications[0].web.locations["/"].rules.keys().collect::<Vec<_>>(), ["a", "b"]);
     assert!(plan::diff(&one, &two).changes.iter().any(|change| change.what == "web" && change.consequence == plan::Consequence::Restart));
 }
+
+/// A store that fails for one file.
+struct Failing(MemoryTree);
+
+impl Tree for Failing {
+    fn list(&self) -> Result<Vec<TreeEntry>, TreeError> {
+        self.0.list()
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, TreeError> {
+        if path.ends_with("routes.yaml") { Err(TreeError::Unreadable("disk".to_owned())) } else { self.0.read(path, limit) }
+    }
+}
+
+#[test]
+fn a_failing_store_is_told_apart_from_a_bad_file() {
+    let files = tree(&[(".platform.app.yaml", "name: shop\ntype: php:8.3\n"), (".platform/routes.yaml", "{}")]);
+    assert_eq!(check(&files, &Options::default()).accident, None);
+    let report = check(&Failing(files), &Options::default());
+    assert!(report.project.is_none() && report.accident.is_some_and(|accident| accident.contains("disk")));
+}
