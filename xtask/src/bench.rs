@@ -6,9 +6,9 @@ use anyhow::bail;
 /// `(name, package, example)`.
 const BENCHES: [(&str, &str, &str); 4] = [
     ("router", "slipway-router", "bench_proxy"),
-    ("validate", "slipway-manifest", "bench_config"),
+    ("validate", "slipway-manifest", "bench_validate"),
     ("advisories", "slipway-advisories", "bench_advisories"),
-    ("ledger", "slipway-scheduler", "bench_ledger"),
+    ("ledger", "slipway-scheduler", "ledger_bench"),
 ];
 /// `(name, package, example)`: run with `--seconds N`.
 const FUZZERS: [(&str, &str, &str); 2] = [
