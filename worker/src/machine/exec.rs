@@ -8,7 +8,11 @@ use containerd_client::services::v1::{
 };
 use prost_types::Any;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::unix::pipe;
+
+/// A child that was left behind may hold the output open for ever; no longer than this is it waited for.
+const OUTPUT_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What the process writes, until it and its children have closed it.
 pub type ExecOutput = pipe::Receiver;
@@ -139,14 +143,36 @@ impl Containers {
     }
 
     /// How a process stands; the answer is kept until [`Containers::exec_delete`].
+    /// A detached one counts as running until its last output is in its log.
     pub async fn exec_status(&self, id: &str, exec_id: &str) -> Result<Status> {
-        let process = self.process(id, exec_id).await?;
-        Ok(process.map_or(Status::Absent, |p| task_status(p.status, p.pid, p.exit_status)))
+        let Some(process) = self.process(id, exec_id).await? else { return Ok(Status::Absent) };
+        let status = task_status(process.status, process.pid, process.exit_status);
+        let log = process.stdout.strip_prefix("file://");
+        if let (Status::Stopped { .. }, Some(log)) = (status, log)
+            && process.exited_at.is_some_and(|at| is_recent(&at))
+            && self.shim_writes(id, Path::new(log)).await?
+        {
+            return Ok(Status::Running { pid: process.pid });
+        }
+        Ok(status)
     }
 
-    /// Wait until it has ended.
+    /// Wait until it has ended, and its output is written.
     pub async fn exec_wait(&self, id: &str, exec_id: &str) -> Result<i32> {
-        self.wait_process(id, exec_id).await
+        let code = self.wait_process(id, exec_id).await?;
+        while matches!(self.exec_status(id, exec_id).await?, Status::Running { .. }) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(code)
+    }
+
+    /// The shim, parent of the container's first process, holds a log open while it copies into it.
+    async fn shim_writes(&self, id: &str, log: &Path) -> Result<bool> {
+        let Some(first) = self.process(id, "").await? else { return Ok(false) };
+        let status = std::fs::read_to_string(format!("/proc/{}/status", first.pid)).unwrap_or_default();
+        let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
+        let open = shim.and_then(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")).ok()).into_iter().flatten().flatten();
+        Ok(open.into_iter().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == log)))
     }
 
     /// Send it a signal; one that is gone is no error.
@@ -253,6 +279,11 @@ impl Drop for Exec {
             });
         }
     }
+}
+
+fn is_recent(moment: &prost_types::Timestamp) -> bool {
+    let Ok(moment) = std::time::SystemTime::try_from(*moment) else { return false };
+    moment.elapsed().is_ok_and(|age| age < OUTPUT_TIME_MAX)
 }
 
 fn pipe_path(stem: &Path, end: &str) -> PathBuf {

@@ -9,6 +9,7 @@
 
 use super::error::{Error, Result};
 use super::nftables::{self, Cidr, LinkRule};
+use super::peers::TUNNEL_BYTES;
 use super::places::Places;
 use super::program::{run, run_with_input};
 use super::rootfs;
@@ -52,9 +53,9 @@ pub struct Attachment {
 /// The network of one platform on this machine.
 #[derive(Debug)]
 pub struct Network {
-    options: NetworkOptions,
+    pub(crate) options: NetworkOptions,
     /// One change at a time: build addresses are dealt out by looking at what is there.
-    changing: Mutex<()>,
+    pub(crate) changing: Mutex<()>,
 }
 
 /// What `ip -j link` tells of an interface.
@@ -300,7 +301,7 @@ async fn quiet_namespace(netns: PathBuf) -> Result<()> {
     receive.await.map_err(|_| Error::Invalid("the thread in a network namespace ended early".into()))?
 }
 
-/// Packets of containers are no longer than what leaves the machine.
+/// Packets of containers are no longer than what leaves the machine, through the tunnel to another node too.
 async fn uplink_mtu() -> String {
     #[derive(Deserialize)]
     struct Route {
@@ -309,7 +310,9 @@ async fn uplink_mtu() -> String {
     let routes = run("ip", &["-j", "route", "show", "default"]).await.map(|o| o.stdout).unwrap_or_default();
     let device = serde_json::from_str::<Vec<Route>>(&routes).ok().and_then(|routes| routes.into_iter().find_map(|r| r.dev));
     let mtu = device.and_then(|device| std::fs::read_to_string(Path::new("/sys/class/net").join(device).join("mtu")).ok());
-    mtu.and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(1500).to_string()
+    let mtu = mtu.and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(1500);
+    // No path carries less than 576, and loopback as the way out carries 65536.
+    (mtu.clamp(626, 9000) - TUNNEL_BYTES).to_string()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::error::{Error, Result};
 use super::network::{Attachment, NetworkOptions};
+use super::peers;
 use super::places::Places;
 use super::program;
 use std::fmt;
@@ -94,12 +95,15 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
     let table = options.places.table();
     let ours = format!("\"{}*\"", options.places.interface_prefix());
     let gateway = options.gateway;
+    let tunnel = format!("\"{}\"", peers::tunnel_name(&options.places));
     let mut script = format!(
         "add table inet {table}\n\
          add set inet {table} members {{ type ifname . ipv4_addr; }}\n\
          add set inet {table} links {{ type ipv4_addr . ipv4_addr . inet_service; }}\n\
          add set inet {table} allow {{ type ipv4_addr; flags interval; auto-merge; }}\n\
          add set inet {table} deny {{ type ipv4_addr; flags interval; auto-merge; }}\n\
+         add set inet {table} peers {{ type ipv4_addr; }}\n\
+         add set inet {table} remote {{ type ipv4_addr; flags interval; auto-merge; }}\n\
          flush set inet {table} members\nflush set inet {table} allow\nflush set inet {table} deny\n\
          add chain inet {table} forward {{ type filter hook forward priority filter; policy accept; }}\n\
          add chain inet {table} input {{ type filter hook input priority filter; policy accept; }}\n\
@@ -119,19 +123,24 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
             script += &format!("add rule inet {table} {name} {rule}\n");
         }
     };
-    let pinned = format!("iifname {ours} iifname . ip saddr != @members drop");
+    let pinned = format!("iifname {ours} iifname != {tunnel} iifname . ip saddr != @members drop");
+    let members_only = format!("iifname {tunnel} ip saddr != @remote ip saddr != @peers drop");
     chain(
         "forward",
         &[
             format!("iifname != {ours} oifname != {ours} accept"),
             "meta nfproto ipv6 drop".into(),
             pinned.clone(),
+            members_only.clone(),
+            // What came through the tunnel has arrived: no node is another one's way out.
+            format!("iifname {tunnel} oifname != {ours} drop"),
             "ct state related accept".into(),
             "ct direction reply ct state established accept".into(),
             counted.clone(),
             // Checked for every packet of the opening side, not only the first: a link that is withdrawn is cut.
             // From interfaces of ours or of a sister platform on this machine only: those pin their source addresses.
             "iifname \"sw*\" meta l4proto { tcp, udp } ip saddr . ip daddr . th dport @links accept".into(),
+            format!("iifname {tunnel} ip saddr @peers tcp dport {FRONT_PORTS} accept"),
             format!("iifname \"sw*\" oifname {ours} {REJECT}"),
             format!("oifname {ours} drop"),
             "tcp dport 25 reject with tcp reset".into(),
@@ -146,6 +155,7 @@ pub(crate) fn base_script(options: &NetworkOptions, attachments: &[(String, Atta
             format!("iifname != {ours} accept"),
             "meta nfproto ipv6 drop".into(),
             pinned,
+            members_only,
             "ct state related accept".into(),
             "ct direction reply ct state established accept".into(),
             counted.clone(),
