@@ -31,6 +31,7 @@ mod program;
 mod receive;
 mod service;
 mod session;
+mod source_store;
 mod ssh;
 
 pub use door::GitDoor;

@@ -23,7 +23,7 @@ pub struct Options {
     /// The bearer token of this node.
     pub node_token: String,
     /// Where the packs lie.
-    pub packs: Arc<dyn PackStore>,
+    pub sources: Arc<dyn PackStore>,
     /// Program and first arguments that reach [`crate::hook_main`]: `[/usr/bin/slipway, __git-hook]`.
     pub hook_program: Vec<OsString>,
     /// The imported advisory database; `None` or absent: pushes are not judged by it, and say so.

@@ -4,6 +4,7 @@ use crate::program;
 use crate::session::Session;
 use anyhow::{Context, bail, ensure};
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use slipway_model::ids::{PackId, ProjectId};
 use slipway_proto::api::PackRef;
@@ -13,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
+
+/// Packs fetched at a time: a new node hydrates thousands, each a short wait.
+const FETCHES_AT_ONCE: usize = 4;
 
 /// Where packs live for good. The doors ask for no more than this of an object store.
 pub trait PackStore: Send + Sync + 'static {
@@ -38,6 +42,7 @@ struct Inner {
 impl Packs {
     pub fn new(folder: PathBuf, store: Arc<dyn PackStore>, bytes_max: u64) -> anyhow::Result<Packs> {
         std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        remove_unfinished(&folder);
         Ok(Packs(Arc::new(Inner { folder, store, bytes_max, locks: Mutex::default() })))
     }
 
@@ -48,7 +53,7 @@ impl Packs {
     /// Hard links exactly these packs into `to`, fetching what is not cached.
     pub async fn link_all(&self, project: &ProjectId, packs: &[PackRef], to: &Path) -> anyhow::Result<()> {
         let lock = self.lock(project);
-        let mut fetched = false;
+        let fetched;
         {
             let _held = lock.lock().await;
             let folder = self.0.folder.join(project.as_str());
@@ -57,14 +62,24 @@ impl Packs {
                 // Remembers when the project was last used, for eviction.
                 let _ = file.set_modified(SystemTime::now());
             }
+            let mut missing = Vec::new();
+            let mut wanted = Vec::new();
             for pack in packs {
                 let id: PackId = pack.id.parse()?;
                 let cached = folder.join(format!("pack-{id}.pack"));
                 let whole = std::fs::metadata(&cached).is_ok_and(|metadata| metadata.len() == pack.bytes) && cached.with_extension("idx").exists();
                 if !whole {
-                    self.fetch(project, &id, &cached).await.with_context(|| format!("fetch pack {id}"))?;
-                    fetched = true;
+                    missing.push((id.clone(), cached.clone()));
                 }
+                wanted.push((id, cached));
+            }
+            fetched = !missing.is_empty();
+            let fetches = missing.iter().map(|(id, cached)| async move {
+                self.fetch(project, id, cached).await.with_context(|| format!("fetch pack {id}"))
+            });
+            let mut fetches = futures::stream::iter(fetches).buffer_unordered(FETCHES_AT_ONCE);
+            while fetches.try_next().await?.is_some() {}
+            for (id, cached) in wanted {
                 for extension in ["idx", "pack"] {
                     let target = to.join(format!("pack-{id}.{extension}"));
                     std::fs::hard_link(cached.with_extension(extension), target).context("link a pack")?;
@@ -151,6 +166,16 @@ impl Packs {
             if std::fs::remove_dir_all(&path).is_ok() {
                 total = total.saturating_sub(bytes);
             }
+        }
+    }
+}
+
+/// Half-fetched packs of a former process.
+fn remove_unfinished(folder: &Path) {
+    let projects = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in projects.flat_map(|project| std::fs::read_dir(project.path()).into_iter().flatten().flatten()) {
+        if entry.file_name().to_string_lossy().starts_with("fetch-") {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }

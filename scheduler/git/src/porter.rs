@@ -46,7 +46,7 @@ impl Porter {
     pub fn new(options: &Options) -> anyhow::Result<Porter> {
         let sessions = options.data_dir.join("sessions");
         crate::session::prepare_folder(&sessions)?;
-        let packs = Packs::new(options.data_dir.join("cache"), options.packs.clone(), options.limits.cache_bytes_max)?;
+        let packs = Packs::new(options.data_dir.join("cache"), options.sources.clone(), options.limits.cache_bytes_max)?;
         Ok(Porter {
             platform: Platform::new(options.api.clone(), &options.node_token).map_err(anyhow::Error::msg)?,
             packs,

@@ -139,8 +139,8 @@ pub struct Topology {
     pub refusal: Option<String>,
 }
 
-/// Compares with what is deployed; data is destroyed only with consent.
-pub fn topology(judgement: &Judgement, deployed_json: Option<&str>, push_options: &PushOptions) -> Topology {
+/// Compares with what is deployed; the data of a protected environment is destroyed only with consent.
+pub fn topology(judgement: &Judgement, deployed_json: Option<&str>, is_protected: bool, push_options: &PushOptions) -> Topology {
     let (Some(pushed), Some(deployed)) = (&judgement.project, deployed_json.filter(|json| !json.is_empty())) else {
         return Topology::default();
     };
@@ -161,7 +161,7 @@ pub fn topology(judgement: &Judgement, deployed_json: Option<&str>, push_options
     let mut missing: Vec<&str> = plan
         .needs_consent
         .iter()
-        .filter(|destruction| !is_consented(destruction, push_options))
+        .filter(|destruction| is_protected && !is_consented(destruction, push_options))
         .map(|destruction| subject_name(&destruction.subject))
         .collect();
     missing.sort_unstable();

@@ -266,7 +266,8 @@ impl Push {
         for (change, commit) in pushed() {
             let Some(judgement) = by_commit.get(&commit) else { continue };
             let deployed = context.deployed_json.get(change.branch.as_str());
-            let plan = judge::topology(judgement, deployed.map(String::as_str), options);
+            let is_protected = context.protected_branches.iter().any(|branch| branch == change.branch.as_str());
+            let plan = judge::topology(judgement, deployed.map(String::as_str), is_protected, options);
             if !plan.text.is_empty() {
                 terminal.say(plan.text.clone()).await?;
             }

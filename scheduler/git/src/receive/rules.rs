@@ -83,9 +83,6 @@ pub fn decide(update: &Update, forced: bool, pusher: &Pusher, repository: &Repos
                     format!("This push would throw away commits of {branch}: that needs the role admin. Merge what is there: git pull --no-rebase"),
                 );
             }
-            if context.protected_branches.iter().any(|protected| protected == branch.as_str()) {
-                return refused("protected branch", format!("{branch} is protected: commits that are there cannot be thrown away. Merge them: git pull --no-rebase"));
-            }
         }
         _ => {}
     }
@@ -106,7 +103,7 @@ mod tests {
     fn check(role: Role, name: &str, old: &str, new: &str, forced: bool) -> &'static str {
         let pusher = Pusher { project: "shop".parse().unwrap(), user: "ada".into(), role, no_wait: false };
         let repository = Repository { default_branch: "main".into(), ..Default::default() };
-        let context = PushContext { active_branches: vec!["main".into(), "live".into()], protected_branches: vec!["safe".into()], ..Default::default() };
+        let context = PushContext { active_branches: vec!["main".into(), "live".into()], ..Default::default() };
         let update = Update::from(RawUpdate { name: name.into(), old: old.into(), new: new.into() });
         match decide(&update, forced, &pusher, &repository, &context) {
             Decision::Taken(_) => "taken",
@@ -125,8 +122,6 @@ mod tests {
             (Contributor, "refs/heads/x", A, B, true, "refused"),
             (Contributor, "refs/heads/x", A, NONE, false, "refused"),
             (Admin, "refs/heads/x", A, B, true, "taken"),
-            (Admin, "refs/heads/safe", A, B, true, "refused"),
-            (Admin, "refs/heads/safe", A, B, false, "taken"),
             (Admin, "refs/heads/x", A, NONE, false, "taken"),
             (Admin, "refs/heads/main", A, NONE, false, "refused"),
             (Admin, "refs/heads/live", A, NONE, false, "refused"),

@@ -84,7 +84,13 @@ async fn a_pack_that_is_too_large_or_broken_is_refused_and_leaves_nothing() {
     let stage = stage().await;
     let work = stage.project("work").await;
     stage.platform.ledger.lock().unwrap().push_bytes_max = 100_000;
-    let noise: Vec<u8> = (0..400_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    // Does not compress.
+    let mut state = 1_u64;
+    let mut noise = Vec::new();
+    for _ in 0..400_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise.push((state >> 56) as u8);
+    }
     std::fs::write(work.join("public/noise"), noise).unwrap();
     stage.commit(&work, "Too much").await;
     for url in [stage.ssh_url(), stage.http_url("ada")] {

@@ -136,9 +136,12 @@ async fn hanging_up_and_not_waiting_change_nothing() {
     }
     let work = stage.project("work").await;
     let url = stage.ssh_url();
-    let mut client = stage.git_command("ada", &work, &["push", &url, "main"]).spawn().unwrap();
+    // As with Ctrl-C, git and its ssh go together.
+    let mut client = stage.git_command("ada", &work, &["push", &url, "main"]).process_group(0).spawn().unwrap();
     until("the push is recorded", || stage.refs() == ["refs/heads/main"]).await;
-    client.kill().await.unwrap();
+    let group = nix::unistd::Pid::from_raw(client.id().unwrap() as i32);
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+    client.wait().await.unwrap();
     stage.nothing_is_left().await;
 
     // Without waiting: by push option over HTTP, by environment over SSH.

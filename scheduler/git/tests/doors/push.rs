@@ -26,7 +26,7 @@ async fn a_broken_configuration_is_refused_with_every_complaint_and_leaves_nothi
     }
     assert!(stage.refs().is_empty());
     // The next push works.
-    stage.git(&work, &["revert", "-q", "--no-edit", "HEAD"]).await;
+    stage.git(&work, &["revert", "--no-edit", "HEAD"]).await;
     stage.git(&work, &["push", "-q", &stage.ssh_url(), "main"]).await;
 }
 
@@ -154,6 +154,7 @@ async fn data_is_destroyed_only_with_consent() {
         let mut ledger = stage.platform.ledger.lock().unwrap();
         let deployed = ledger.recorded[0].trees[0].project_json.clone();
         ledger.context.deployed_json.insert("main".into(), deployed);
+        ledger.context.protected_branches = vec!["main".into()];
     }
     write(&work, ".platform/services.yaml", "{}\n");
     stage.commit(&work, "Take it away").await;

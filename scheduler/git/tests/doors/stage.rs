@@ -86,7 +86,7 @@ impl Stage {
             host_key: self.dir.path().join("keys/host"),
             api: self.platform.serve().await,
             node_token: NODE_TOKEN.into(),
-            packs: self.store.clone(),
+            sources: self.store.clone(),
             hook_program: vec![env!("CARGO_BIN_EXE_slipway-git-hook").into()],
             advisories: None,
             limits: self.limits.clone(),
