@@ -204,7 +204,10 @@ async fn a_full_disk_stops_the_node_by_name_and_loses_nothing() {
     let home = TempDir::new_in("/var/tmp").unwrap();
     let small = Mounted::make("ext4", &home.path().join("disk.img"), 64, home.path().join("disk"));
     let dir = small.0.join("ledger");
-    let ledger = open(&dir).await;
+    // The next snapshot is soon, and finds no room.
+    let ledger = Ledger::<Journal>::open(Options { snapshot_every: 100, ..options(&dir) }).await.unwrap();
+    ledger.initialize_if_fresh().await.unwrap();
+    leads(&ledger).await;
     let mut acknowledged = BTreeMap::new();
     let filler = small.0.join("filler");
     for id in 1..=50 {
@@ -212,6 +215,7 @@ async fn a_full_disk_stops_the_node_by_name_and_loses_nothing() {
     }
     let mut file = std::fs::File::create(&filler).unwrap();
     while file.write_all(&[0; 1 << 16]).is_ok() {}
+    drop(file);
     let start = Instant::now();
     let mut id = 51;
     let why = loop {

@@ -24,6 +24,6 @@ pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mu
 pub async fn leads<M: Machine>(ledger: &Ledger<M>) -> u64 {
     let mut leadership = ledger.leadership();
     let found = tokio::time::timeout(DEADLINE, leadership.wait_for(Option::is_some)).await;
-    let Ok(term) = found else { panic!("the node does not lead: {:?}", ledger.status()) };
-    term.expect("the ledger lives").expect("waited for")
+    let Ok(Ok(term)) = found else { panic!("the node does not lead: {:?}", ledger.status()) };
+    term.expect("waited for")
 }
