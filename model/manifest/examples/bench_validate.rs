@@ -5,7 +5,9 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use slipway_manifest::{Flavour, MemoryTree, Options, RouteContext, check, expand_routes, routes_variable};
+use slipway_manifest::{
+    Flavour, MemoryTree, Options, RouteContext, check, expand_routes, routes_variable,
+};
 use std::fmt::Write as _;
 use support::processor_time;
 
@@ -25,13 +27,18 @@ fn project(apps: usize, routes: usize) -> MemoryTree {
              crons:\n    tick: {{spec: '*/5 * * * *', commands: {{start: bin/console tick}}}}\n\
              workers:\n    queue: {{commands: {{start: bin/console consume}}}}\n"
         );
-        tree.0.insert(format!("app{app}/.platform.app.yaml"), text.into_bytes());
+        tree.0
+            .insert(format!("app{app}/.platform.app.yaml"), text.into_bytes());
     }
     let mut services = String::from("cache:\n    type: redis:7.2\n");
     for app in 0..apps {
-        let _ = write!(services, "db{app}:\n    type: mariadb:10.6\n    disk: 256\n    configuration: {{schemas: [main], endpoints: {{mysql: {{default_schema: main, privileges: {{main: admin}}}}}}}}\n");
+        let _ = write!(
+            services,
+            "db{app}:\n    type: mariadb:10.6\n    disk: 256\n    configuration: {{schemas: [main], endpoints: {{mysql: {{default_schema: main, privileges: {{main: admin}}}}}}}}\n"
+        );
     }
-    tree.0.insert(".platform/services.yaml".to_owned(), services.into_bytes());
+    tree.0
+        .insert(".platform/services.yaml".to_owned(), services.into_bytes());
     let mut text = String::new();
     for route in 0..routes / 2 {
         let _ = write!(
@@ -41,19 +48,27 @@ fn project(apps: usize, routes: usize) -> MemoryTree {
             route % apps
         );
     }
-    tree.0.insert(".platform/routes.yaml".to_owned(), text.into_bytes());
+    tree.0
+        .insert(".platform/routes.yaml".to_owned(), text.into_bytes());
     tree
 }
 
 /// The median of eleven runs, in milliseconds.
 fn milliseconds(tree: &MemoryTree) -> f64 {
-    let options = Options { plan_storage_mb: 1 << 20, ..Options::default() };
+    let options = Options {
+        plan_storage_mb: 1 << 20,
+        ..Options::default()
+    };
     let mut runs: Vec<f64> = (0..11)
         .map(|_| {
             let begun = processor_time();
             let report = check(tree, &options);
             let took = (processor_time() - begun).as_secs_f64() * 1000.0;
-            assert!(report.problems.iter().all(|problem| !problem.is_error()), "{:?}", report.problems);
+            assert!(
+                report.problems.iter().all(|problem| !problem.is_error()),
+                "{:?}",
+                report.problems
+            );
             took
         })
         .collect();
@@ -65,38 +80,96 @@ fn milliseconds(tree: &MemoryTree) -> f64 {
 fn hostile() -> Vec<(&'static str, String)> {
     let mut bomb = String::from("variables:\n    app:\n        b0: &b0 [z]\n");
     for level in 1..30 {
-        let _ = writeln!(bomb, "        b{level}: &b{level} [{}]", vec![format!("*b{}", level - 1); 10].join(", "));
+        let _ = writeln!(
+            bomb,
+            "        b{level}: &b{level} [{}]",
+            vec![format!("*b{}", level - 1); 10].join(", ")
+        );
     }
-    let rules: String = (0..2000).map(|index| format!("                '\\w+{index}\\.(css|js': {{allow: true}}\n")).collect();
+    let rules: String = (0..2000)
+        .map(|index| format!("                '\\w+{index}\\.(css|js': {{allow: true}}\n"))
+        .collect();
     vec![
         ("alias bomb", bomb),
-        ("deep nesting", format!("variables: {}", "[".repeat(100_000))),
-        ("huge scalar", format!("variables: {{env: {{BLOB: \"{}\"}}}}", "x".repeat(2 << 20))),
-        ("many values", format!("variables: {{app: {{l: [{}]}}}}", "1, ".repeat(1 << 20))),
-        ("many mistakes", (0..20_000).map(|index| format!("relationshop{index}: v\n")).collect()),
-        ("bad expressions", format!("web:\n    locations:\n        '/':\n            root: x\n            rules:\n{rules}")),
+        (
+            "deep nesting",
+            format!("variables: {}", "[".repeat(100_000)),
+        ),
+        (
+            "huge scalar",
+            format!("variables: {{env: {{BLOB: \"{}\"}}}}", "x".repeat(2 << 20)),
+        ),
+        (
+            "many values",
+            format!("variables: {{app: {{l: [{}]}}}}", "1, ".repeat(1 << 20)),
+        ),
+        (
+            "many mistakes",
+            (0..20_000)
+                .map(|index| format!("relationshop{index}: v\n"))
+                .collect(),
+        ),
+        (
+            "bad expressions",
+            format!(
+                "web:\n    locations:\n        '/':\n            root: x\n            rules:\n{rules}"
+            ),
+        ),
     ]
 }
 
 fn main() {
     println!("apps routes      ms");
     for (apps, routes) in [(1, 2), (5, 75), (10, 150), (20, 300)] {
-        println!("{apps:>4} {routes:>6} {:>7.2}", milliseconds(&project(apps, routes)));
+        println!(
+            "{apps:>4} {routes:>6} {:>7.2}",
+            milliseconds(&project(apps, routes))
+        );
     }
     for apps in [40, 80, 160] {
-        println!("{apps:>4} {:>6} {:>7.2}", 300, milliseconds(&project(apps, 300)));
+        println!(
+            "{apps:>4} {:>6} {:>7.2}",
+            300,
+            milliseconds(&project(apps, 300))
+        );
     }
     for (name, text) in hostile() {
-        let tree = MemoryTree([(".platform.app.yaml".to_owned(), format!("name: shop\ntype: php:8.3\n{text}").into_bytes())].into());
+        let tree = MemoryTree(
+            [(
+                ".platform.app.yaml".to_owned(),
+                format!("name: shop\ntype: php:8.3\n{text}").into_bytes(),
+            )]
+            .into(),
+        );
         let begun = processor_time();
         let report = check(&tree, &Options::default());
         assert!(!report.is_valid());
-        println!("refused: {name:<16} {:>7.2} ms, {}", (processor_time() - begun).as_secs_f64() * 1000.0, report.problems[0].code);
+        println!(
+            "refused: {name:<16} {:>7.2} ms, {}",
+            (processor_time() - begun).as_secs_f64() * 1000.0,
+            report.problems[0].code
+        );
     }
-    let options = Options { plan_storage_mb: 1 << 20, ..Options::default() };
+    let options = Options {
+        plan_storage_mb: 1 << 20,
+        ..Options::default()
+    };
     let project = check(&project(20, 300), &options).project.expect("valid");
     let begun = processor_time();
-    let routes = expand_routes(&project, &RouteContext::new(Flavour::Platform, "abcdefghij234", "main-bvxea6i", "localhost")).expect("routes");
+    let routes = expand_routes(
+        &project,
+        &RouteContext::new(
+            Flavour::Platform,
+            "abcdefghij234",
+            "main-bvxea6i",
+            "localhost",
+        ),
+    )
+    .expect("routes");
     let bytes = routes_variable(&routes).to_string().len();
-    println!("expansion: {} routes, {bytes} bytes, {:.2} ms", routes.len(), (processor_time() - begun).as_secs_f64() * 1000.0);
+    println!(
+        "expansion: {} routes, {bytes} bytes, {:.2} ms",
+        routes.len(),
+        (processor_time() - begun).as_secs_f64() * 1000.0
+    );
 }

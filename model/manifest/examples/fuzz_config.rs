@@ -2,16 +2,106 @@
 //!
 //! `cargo run --release -p slipway-manifest --example fuzz_config -- --seconds 600 [--seed N]`
 
-use slipway_manifest::{Flavour, MemoryTree, Options, RouteContext, check, check_cron, check_pcre, expand_routes, plan, render_terminal};
+use slipway_manifest::{
+    Flavour, MemoryTree, Options, RouteContext, check, check_cron, check_pcre, expand_routes, plan,
+    render_terminal,
+};
 use std::time::{Duration, Instant};
 
 /// Words of the language and of its enemies, glued at random.
 const PIECES: &[&str] = &[
-    "name: ", "type: ", "php:8.3", "\n", "\n    ", "\n        ", "- ", ": ", "{", "}", "[", "]", ", ", "&a ", "*a", "<<: ", "!include ", "!archive ", "!!str ", "|\n", ">-\n", "'", "\"", "#", "---\n", "...\n", "? ",
-    "web: ", "locations: ", "'/': ", "rules: ", "passthru: ", "root: ", "expires: ", "5m", "-1", "hooks: ", "build: ", "relationships: ", "db: 'store:mysql'", "disk: ", "512", "mounts: ", "shared:files/x", "source: ", "local",
-    "crons: ", "spec: ", "'*/5 * * * *'", "cmd: ", "workers: ", "commands: ", "start: ", "variables: ", "env: ", "services: ", "applications: ", "routes: ", "store: ", "mariadb:10.6", "configuration: ", "schemas: ", "endpoints: ",
-    "\"https://{default}/\": ", "\"http://www.{all}/\": ", "type: upstream", "upstream: 'shop:http'", "type: redirect", "to: 'https://{default}/'", "redirects: ", "paths: ", "regexp: true", "cache: ", "enabled: true", "tls: ",
-    "shop", "true", "~", "0x1F", "1e999", "\t", "\u{feff}", "\u{85}", "é", "\\", "%", "@", "`", "stack: ", "[php@8.3]", "../../x", "a/b",
+    "name: ",
+    "type: ",
+    "php:8.3",
+    "\n",
+    "\n    ",
+    "\n        ",
+    "- ",
+    ": ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ", ",
+    "&a ",
+    "*a",
+    "<<: ",
+    "!include ",
+    "!archive ",
+    "!!str ",
+    "|\n",
+    ">-\n",
+    "'",
+    "\"",
+    "#",
+    "---\n",
+    "...\n",
+    "? ",
+    "web: ",
+    "locations: ",
+    "'/': ",
+    "rules: ",
+    "passthru: ",
+    "root: ",
+    "expires: ",
+    "5m",
+    "-1",
+    "hooks: ",
+    "build: ",
+    "relationships: ",
+    "db: 'store:mysql'",
+    "disk: ",
+    "512",
+    "mounts: ",
+    "shared:files/x",
+    "source: ",
+    "local",
+    "crons: ",
+    "spec: ",
+    "'*/5 * * * *'",
+    "cmd: ",
+    "workers: ",
+    "commands: ",
+    "start: ",
+    "variables: ",
+    "env: ",
+    "services: ",
+    "applications: ",
+    "routes: ",
+    "store: ",
+    "mariadb:10.6",
+    "configuration: ",
+    "schemas: ",
+    "endpoints: ",
+    "\"https://{default}/\": ",
+    "\"http://www.{all}/\": ",
+    "type: upstream",
+    "upstream: 'shop:http'",
+    "type: redirect",
+    "to: 'https://{default}/'",
+    "redirects: ",
+    "paths: ",
+    "regexp: true",
+    "cache: ",
+    "enabled: true",
+    "tls: ",
+    "shop",
+    "true",
+    "~",
+    "0x1F",
+    "1e999",
+    "\t",
+    "\u{feff}",
+    "\u{85}",
+    "é",
+    "\\",
+    "%",
+    "@",
+    "`",
+    "stack: ",
+    "[php@8.3]",
+    "../../x",
+    "a/b",
 ];
 
 struct Chance(u64);
@@ -31,14 +121,18 @@ impl Chance {
     }
 
     fn text(&mut self, pieces: usize) -> String {
-        (0..self.below(pieces)).map(|_| PIECES[self.below(PIECES.len())]).collect()
+        (0..self.below(pieces))
+            .map(|_| PIECES[self.below(PIECES.len())])
+            .collect()
     }
 
     /// A good file with one thing changed.
     fn mutated(&mut self, good: &str) -> Vec<u8> {
         let mut bytes = good.as_bytes().to_vec();
         for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+            let at = self
+                .below(bytes.len().max(1))
+                .min(bytes.len().saturating_sub(1));
             match self.below(4) {
                 0 => bytes[at] = (self.next() & 0xff) as u8,
                 1 => {
@@ -70,7 +164,11 @@ fn one(chance: &mut Chance) -> MemoryTree {
         put(".upsun/config.yaml", chance.text(80).into_bytes());
         return tree;
     }
-    for (path, good) in [(".platform.app.yaml", APP), (".platform/services.yaml", SERVICES), (".platform/routes.yaml", ROUTES)] {
+    for (path, good) in [
+        (".platform.app.yaml", APP),
+        (".platform/services.yaml", SERVICES),
+        (".platform/routes.yaml", ROUTES),
+    ] {
         let bytes = match chance.below(4) {
             0 => chance.text(60).into_bytes(),
             1 => good.as_bytes().to_vec(),
@@ -93,7 +191,18 @@ fn main() {
         }
     }
     let begun = Instant::now();
-    let good = check(&MemoryTree([(".platform.app.yaml", APP), (".platform/services.yaml", SERVICES), (".platform/routes.yaml", ROUTES)].map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into()), &Options::default());
+    let good = check(
+        &MemoryTree(
+            [
+                (".platform.app.yaml", APP),
+                (".platform/services.yaml", SERVICES),
+                (".platform/routes.yaml", ROUTES),
+            ]
+            .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
+            .into(),
+        ),
+        &Options::default(),
+    );
     let good = good.project.expect("the good files are good");
     let mut domains = RouteContext::new(Flavour::Platform, "abcdefghij234", "main", "localhost");
     domains.domains = vec!["a.com".to_owned(), "b.com".to_owned()];
@@ -113,13 +222,21 @@ fn main() {
             let back: slipway_manifest::Project = serde_json::from_str(&text).expect("round trip");
             assert_eq!(&back, project, "seed {}", seed.wrapping_add(runs));
         } else {
-            assert!(report.errors().count() > 0, "refused without a reason: seed {}", seed.wrapping_add(runs));
+            assert!(
+                report.errors().count() > 0,
+                "refused without a reason: seed {}",
+                seed.wrapping_add(runs)
+            );
         }
         let _ = check_cron(&chance.text(8));
         let _ = check_pcre(&chance.text(8));
         let took = started.elapsed();
         slowest = slowest.max(took);
-        assert!(took < Duration::from_secs(5), "seed {} took {took:?}", seed.wrapping_add(runs));
+        assert!(
+            took < Duration::from_secs(5),
+            "seed {} took {took:?}",
+            seed.wrapping_add(runs)
+        );
         runs += 1;
     }
     println!("{runs} configurations, {valid} valid, slowest {slowest:?}, seed {seed}");

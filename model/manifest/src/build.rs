@@ -1,10 +1,11 @@
 //! From the parser's events to nodes: anchors, merge keys, tags, bounds.
 
 use crate::codes;
+use crate::here::{Here, Way};
 use crate::load::{Loader, NODES_MAX};
 use crate::node::{At, Entry, Item, Mark, Node, Ref, Val};
 use crate::scalar;
-use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StructureStyle, Tag};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StructureStyle, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The deepest real file has 12 levels.
@@ -14,45 +15,8 @@ const SCALAR_BYTES_MAX: usize = 256 << 10;
 /// Weight of a document with its aliases expanded (see `Node::weight`).
 const EXPANSION_MAX: u64 = 150_000;
 
-/// The way to a value, written out only when there is something to complain about.
-struct Here<'p> {
-    mark: Mark,
-    step: Way<'p>,
-}
-
-enum Way<'p> {
-    Root(&'p str),
-    Key(&'p Here<'p>, &'p str),
-    Item(&'p Here<'p>, usize),
-}
-
-impl Here<'_> {
-    fn at(&self) -> At {
-        let mut path = String::new();
-        self.write(&mut path);
-        At::new(self.mark, path)
-    }
-
-    fn write(&self, path: &mut String) {
-        match self.step {
-            Way::Root(root) => path.push_str(root),
-            Way::Key(parent, key) => {
-                parent.write(path);
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                path.push_str(key);
-            }
-            Way::Item(parent, index) => {
-                parent.write(path);
-                path.push_str(&format!("[{index}]"));
-            }
-        }
-    }
-}
-
 /// The document cannot be read further; the reason has been reported.
-struct Stop;
+pub(crate) struct Stop;
 type Step<T> = Result<T, Stop>;
 
 /// What is known of an anchor.
@@ -63,20 +27,27 @@ enum Anchor {
 }
 
 pub(crate) struct Builder<'l, 'a> {
-    loader: &'l mut Loader<'a>,
-    file: u16,
+    pub(crate) loader: &'l mut Loader<'a>,
+    pub(crate) file: u16,
     directory: String,
     anchors: BTreeMap<usize, Anchor>,
     aliased: bool,
     /// Brackets and braces that are open now.
-    flow: Vec<Mark>,
+    pub(crate) flow: Vec<Mark>,
 }
 
 type Source<'s> = Parser<'s, granit_parser::StrInput<'s>>;
 
 impl<'l, 'a> Builder<'l, 'a> {
     pub fn new(loader: &'l mut Loader<'a>, file: u16, directory: &str) -> Builder<'l, 'a> {
-        Builder { loader, file, directory: directory.to_owned(), anchors: BTreeMap::new(), aliased: false, flow: Vec::new() }
+        Builder {
+            loader,
+            file,
+            directory: directory.to_owned(),
+            anchors: BTreeMap::new(),
+            aliased: false,
+            flow: Vec::new(),
+        }
     }
 
     /// The only document of a text. An empty one is null.
@@ -95,7 +66,14 @@ impl<'l, 'a> Builder<'l, 'a> {
     }
 
     fn stream(&mut self, parser: &mut Source<'_>, path: &str) -> Step<Ref> {
-        let root = Here { mark: Mark { file: self.file, line: 1, column: 1 }, step: Way::Root(path) };
+        let root = Here {
+            mark: Mark {
+                file: self.file,
+                line: 1,
+                column: 1,
+            },
+            step: Way::Root(path),
+        };
         let mut found: Option<Ref> = None;
         loop {
             let (event, span) = self.next(parser, &root)?;
@@ -103,10 +81,18 @@ impl<'l, 'a> Builder<'l, 'a> {
                 Event::StreamEnd => return Ok(found.unwrap_or_else(Node::null)),
                 Event::DocumentStart(..) if found.is_some() => {
                     let at = At::new(self.mark(span), "(document)");
-                    self.loader.error(codes::SECOND_DOCUMENT, &at, "a second document begins here; a file holds one");
+                    self.loader.error(
+                        codes::SECOND_DOCUMENT,
+                        &at,
+                        "a second document begins here; a file holds one",
+                    );
                     return Err(Stop);
                 }
-                Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) | Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                Event::Scalar(..)
+                | Event::SequenceStart(..)
+                | Event::MappingStart(..)
+                | Event::Alias(_)
+                | Event::UnresolvedAlias(_) => {
                     found = Some(self.node(parser, event, span, &root, 0)?);
                 }
                 _ => {}
@@ -126,48 +112,6 @@ impl<'l, 'a> Builder<'l, 'a> {
         }
     }
 
-    fn syntax(&mut self, error: &ScanError, at: &Here<'_>) -> Stop {
-        let info = error.info();
-        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
-            self.too_deep(at);
-            return Stop;
-        }
-        let marker = error.marker();
-        let mark = Mark { file: self.file, line: marker.line() as u32, column: marker.col() as u32 + 1 };
-        let place = At::new(self.unclosed_quote(error.kind(), mark).unwrap_or_else(|| self.opening(mark)), "(yaml)");
-        self.loader.error(codes::YAML_SYNTAX, &place, format!("syntax: {}", plain_words(&info)));
-        Stop
-    }
-
-    /// Where an unclosed bracket opens, when the reader stumbled only later:
-    /// at a line that is indented no deeper than the one with the bracket.
-    fn opening(&self, mark: Mark) -> Mark {
-        let text = &self.loader.files[usize::from(self.file)].text;
-        let lines: Vec<&str> = text.lines().collect();
-        let indent = |line: u32| lines.get(line.saturating_sub(1) as usize).map_or(0, |line| line.len() - line.trim_start().len());
-        let unclosed = self.flow.iter().find(|open| open.line < mark.line && indent(mark.line) <= indent(open.line));
-        let found = unclosed.copied().unwrap_or(mark);
-        Mark { line: found.line.clamp(1, lines.len().max(1) as u32), ..found }
-    }
-
-    /// Where a quote opens that swallowed the lines up to the next quote, and what follows made no sense.
-    fn unclosed_quote(&self, kind: &ErrorKind, mark: Mark) -> Option<Mark> {
-        let quote = match kind {
-            ErrorKind::InvalidTrailingDoubleQuotedScalar => '"',
-            ErrorKind::InvalidTrailingSingleQuotedScalar => '\'',
-            _ => return None,
-        };
-        let text = &self.loader.files[usize::from(self.file)].text;
-        let before: String = text.lines().take(mark.line as usize).collect::<Vec<_>>().join("\n");
-        let last_line = before.rfind('\n').map_or(0, |at| at + 1);
-        let end = before[last_line..].char_indices().nth(mark.column.saturating_sub(1) as usize).map_or(before.len(), |(at, _)| last_line + at);
-        let closing = before[..end].rfind(quote)?;
-        let opening = before[..closing].rfind(quote)?;
-        let line = 1 + before[..opening].matches('\n').count() as u32;
-        let start = before[..opening].rfind('\n').map_or(0, |at| at + 1);
-        (line < mark.line).then(|| Mark { line, column: 1 + before[start..opening].chars().count() as u32, ..mark })
-    }
-
     fn enter(&mut self, style: StructureStyle, span: Span) {
         if style == StructureStyle::Flow {
             let mark = self.mark(span);
@@ -182,14 +126,29 @@ impl<'l, 'a> Builder<'l, 'a> {
     }
 
     fn mark(&self, span: Span) -> Mark {
-        Mark { file: self.file, line: span.start.line() as u32, column: span.start.col() as u32 + 1 }
+        Mark {
+            file: self.file,
+            line: span.start.line() as u32,
+            column: span.start.col() as u32 + 1,
+        }
     }
 
-    fn node<'s>(&mut self, parser: &mut Source<'s>, event: Event<'s>, span: Span, at: &Here<'_>, depth: usize) -> Step<Ref> {
+    fn node<'s>(
+        &mut self,
+        parser: &mut Source<'s>,
+        event: Event<'s>,
+        span: Span,
+        at: &Here<'_>,
+        depth: usize,
+    ) -> Step<Ref> {
         self.loader.nodes += 1;
         if self.loader.nodes > NODES_MAX {
             let place = At::new(at.mark, "(document)");
-            self.loader.error(codes::FILE_TOO_LARGE, &place, format!("more than {NODES_MAX} values"));
+            self.loader.error(
+                codes::FILE_TOO_LARGE,
+                &place,
+                format!("more than {NODES_MAX} values"),
+            );
             return Err(Stop);
         }
         if depth > DEPTH_MAX {
@@ -199,7 +158,11 @@ impl<'l, 'a> Builder<'l, 'a> {
         match event {
             Event::Alias(id) => Ok(self.alias(id)),
             Event::UnresolvedAlias(name) => {
-                self.loader.error(codes::ALIAS_UNKNOWN, &at.at(), format!("alias to the unknown anchor '{name}'"));
+                self.loader.error(
+                    codes::ALIAS_UNKNOWN,
+                    &at.at(),
+                    format!("alias to the unknown anchor '{name}'"),
+                );
                 Ok(Node::broken())
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -227,11 +190,17 @@ impl<'l, 'a> Builder<'l, 'a> {
     }
 
     /// Told at the innermost key: an index of sixty brackets helps nobody.
-    fn too_deep(&mut self, at: &Here<'_>) {
+    pub(crate) fn too_deep(&mut self, at: &Here<'_>) {
         let at = at.at();
-        let key = at.path.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '[' | ']'));
+        let key = at
+            .path
+            .trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '[' | ']'));
         let place = At::new(at.mark, if key.is_empty() { "(document)" } else { key });
-        self.loader.error(codes::DEEP_NESTING, &place, format!("nested deeper than {DEPTH_MAX} levels"));
+        self.loader.error(
+            codes::DEEP_NESTING,
+            &place,
+            format!("nested deeper than {DEPTH_MAX} levels"),
+        );
     }
 
     fn open(&mut self, anchor: usize, at: &Here<'_>) {
@@ -253,7 +222,8 @@ impl<'l, 'a> Builder<'l, 'a> {
             Some(Anchor::Done(node)) => node.clone(),
             Some(Anchor::Open(at)) => {
                 let at = at.clone();
-                self.loader.error(codes::ALIAS_CYCLE, &at, "the anchor contains itself");
+                self.loader
+                    .error(codes::ALIAS_CYCLE, &at, "the anchor contains itself");
                 Node::broken()
             }
             None => Node::broken(),
@@ -262,11 +232,23 @@ impl<'l, 'a> Builder<'l, 'a> {
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: &Here<'_>) -> Ref {
         if text.len() > SCALAR_BYTES_MAX {
-            self.loader
-                .error(codes::HUGE_SCALAR, &at.at(), format!("a value of {} bytes is over the limit of {SCALAR_BYTES_MAX}", text.len()));
+            self.loader.error(
+                codes::HUGE_SCALAR,
+                &at.at(),
+                format!(
+                    "a value of {} bytes is over the limit of {SCALAR_BYTES_MAX}",
+                    text.len()
+                ),
+            );
             return Node::broken();
         }
-        let plain = || Node::new(if style == ScalarStyle::Plain { scalar::resolve(text) } else { Val::Text(text.to_owned()) });
+        let plain = || {
+            Node::new(if style == ScalarStyle::Plain {
+                scalar::resolve(text)
+            } else {
+                Val::Text(text.to_owned())
+            })
+        };
         let Some(tag) = tag else {
             return plain();
         };
@@ -289,7 +271,13 @@ impl<'l, 'a> Builder<'l, 'a> {
             ("!" | "!!map", Val::Map(_)) | ("!" | "!!seq", Val::List(_)) => node,
             ("!include" | "!archive", _) => {
                 let what = node.kind();
-                self.loader.error(codes::WRONG_TYPE, &at.at(), format!("a path is expected, found {what}")).expected("path");
+                self.loader
+                    .error(
+                        codes::WRONG_TYPE,
+                        &at.at(),
+                        format!("a path is expected, found {what}"),
+                    )
+                    .expected("path");
                 Node::broken()
             }
             (name, _) => self.unknown_tag(name, at),
@@ -298,7 +286,9 @@ impl<'l, 'a> Builder<'l, 'a> {
 
     fn unknown_tag(&mut self, name: &str, at: &Here<'_>) -> Ref {
         let shown: String = name.chars().take(80).collect();
-        let near = ["!include", "!archive"].into_iter().find(|known| crate::near::distance(known, &shown) <= 2);
+        let near = ["!include", "!archive"]
+            .into_iter()
+            .find(|known| crate::near::distance(known, &shown) <= 2);
         self.loader
             .error(codes::UNKNOWN_TAG, &at.at(), format!("unknown tag {shown}"))
             .expected("!include or !archive")
@@ -306,7 +296,12 @@ impl<'l, 'a> Builder<'l, 'a> {
         Node::broken()
     }
 
-    fn sequence(&mut self, parser: &mut Source<'_>, at: &Here<'_>, depth: usize) -> Step<Vec<Item>> {
+    fn sequence(
+        &mut self,
+        parser: &mut Source<'_>,
+        at: &Here<'_>,
+        depth: usize,
+    ) -> Step<Vec<Item>> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next(parser, at)?;
@@ -314,13 +309,21 @@ impl<'l, 'a> Builder<'l, 'a> {
                 return Ok(items);
             }
             let mark = self.mark(span);
-            let place = Here { mark, step: Way::Item(at, items.len()) };
+            let place = Here {
+                mark,
+                step: Way::Item(at, items.len()),
+            };
             let value = self.node(parser, event, span, &place, depth + 1)?;
             items.push(Item { at: mark, value });
         }
     }
 
-    fn mapping(&mut self, parser: &mut Source<'_>, at: &Here<'_>, depth: usize) -> Step<Vec<Entry>> {
+    fn mapping(
+        &mut self,
+        parser: &mut Source<'_>,
+        at: &Here<'_>,
+        depth: usize,
+    ) -> Step<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         let mut merges: Vec<(At, Ref)> = Vec::new();
@@ -334,11 +337,15 @@ impl<'l, 'a> Builder<'l, 'a> {
             let key = match event {
                 Event::Scalar(text, style, anchor, _) => {
                     if anchor > 0 {
-                        self.anchors.insert(anchor, Anchor::Done(Node::new(Val::Text(text.to_string()))));
+                        self.anchors
+                            .insert(anchor, Anchor::Done(Node::new(Val::Text(text.to_string()))));
                     }
                     Some((text.into_owned(), style))
                 }
-                Event::Alias(id) => self.alias(id).text().map(|text| (text.to_owned(), ScalarStyle::SingleQuoted)),
+                Event::Alias(id) => self
+                    .alias(id)
+                    .text()
+                    .map(|text| (text.to_owned(), ScalarStyle::SingleQuoted)),
                 other => {
                     self.node(parser, other, span, at, depth + 1)?;
                     None
@@ -346,42 +353,79 @@ impl<'l, 'a> Builder<'l, 'a> {
             };
             let Some((key, style)) = key else {
                 let path = at.at().path;
-                let place = At::new(mark, if path.is_empty() { "(yaml)".to_owned() } else { path });
-                self.loader.error(codes::BAD_KEY, &place, "a key must be text; quote it").expected("text");
+                let place = At::new(
+                    mark,
+                    if path.is_empty() {
+                        "(yaml)".to_owned()
+                    } else {
+                        path
+                    },
+                );
+                self.loader
+                    .error(codes::BAD_KEY, &place, "a key must be text; quote it")
+                    .expected("text");
                 let (event, span) = self.next(parser, at)?;
                 self.node(parser, event, span, at, depth + 1)?;
                 continue;
             };
-            let place = Here { mark, step: Way::Key(at, &key) };
+            let place = Here {
+                mark,
+                step: Way::Key(at, &key),
+            };
             let (event, span) = self.next(parser, &place)?;
             let value = self.node(parser, event, span, &place, depth + 1)?;
             if key == "<<" && style == ScalarStyle::Plain {
                 merges.push((place.at(), value));
             } else if let Some(first) = seen.get(&key) {
                 self.loader
-                    .error(codes::DUPLICATE_KEY, &place.at(), format!("duplicate key, first at line {first}"))
+                    .error(
+                        codes::DUPLICATE_KEY,
+                        &place.at(),
+                        format!("duplicate key, first at line {first}"),
+                    )
                     .remedy(format!("Keep one of lines {first} and {}.", mark.line));
             } else {
                 seen.insert(key.clone(), mark.line);
-                entries.push(Entry { key, at: mark, value });
+                entries.push(Entry {
+                    key,
+                    at: mark,
+                    value,
+                });
             }
         }
     }
 
     /// Entries of merged mappings stand behind the mapping's own, which win.
-    fn merge(&mut self, entries: &mut Vec<Entry>, own: &BTreeMap<String, u32>, merges: Vec<(At, Ref)>) {
-        let mut taken: BTreeSet<String> = if merges.is_empty() { BTreeSet::new() } else { own.keys().cloned().collect() };
+    fn merge(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        own: &BTreeMap<String, u32>,
+        merges: Vec<(At, Ref)>,
+    ) {
+        let mut taken: BTreeSet<String> = if merges.is_empty() {
+            BTreeSet::new()
+        } else {
+            own.keys().cloned().collect()
+        };
         for (at, value) in merges {
             let sources: Vec<&Ref> = match &value.value {
                 Val::Map(_) => vec![&value],
-                Val::List(items) if items.iter().all(|item| matches!(item.value.value, Val::Map(_) | Val::Broken)) => {
+                Val::List(items)
+                    if items
+                        .iter()
+                        .all(|item| matches!(item.value.value, Val::Map(_) | Val::Broken)) =>
+                {
                     items.iter().map(|item| &item.value).collect()
                 }
                 Val::Broken => continue,
                 _ => {
                     let found = value.kind();
                     self.loader
-                        .error(codes::BAD_MERGE, &at, format!("merge needs a mapping, found {found}"))
+                        .error(
+                            codes::BAD_MERGE,
+                            &at,
+                            format!("merge needs a mapping, found {found}"),
+                        )
                         .expected("alias to a mapping, or a list of them");
                     continue;
                 }
@@ -399,7 +443,14 @@ impl<'l, 'a> Builder<'l, 'a> {
 
     /// Complains about the key whose value expands most.
     fn report_heaviest(&mut self, root: &Ref, path: &str) {
-        let mut at = At::new(Mark { file: self.file, line: 1, column: 1 }, path);
+        let mut at = At::new(
+            Mark {
+                file: self.file,
+                line: 1,
+                column: 1,
+            },
+            path,
+        );
         let mut node = root;
         while let Some(heaviest) = node.entries().iter().max_by_key(|entry| entry.value.weight) {
             if heaviest.value.weight <= EXPANSION_MAX {
@@ -408,8 +459,14 @@ impl<'l, 'a> Builder<'l, 'a> {
             at = at.key(heaviest);
             node = &heaviest.value;
         }
-        self.loader
-            .error(codes::ALIAS_BOMB, &at, format!("aliases expand to about {} values, over the limit of {EXPANSION_MAX}", node.weight));
+        self.loader.error(
+            codes::ALIAS_BOMB,
+            &at,
+            format!(
+                "aliases expand to about {} values, over the limit of {EXPANSION_MAX}",
+                node.weight
+            ),
+        );
     }
 
     pub(crate) fn loader(&mut self) -> &mut Loader<'a> {
@@ -426,29 +483,5 @@ fn tag_name(tag: &Tag) -> String {
     match tag.core_suffix() {
         Some(core) => format!("!!{core}"),
         None => tag.original(),
-    }
-}
-
-/// What usually stands behind the parser's words.
-fn plain_words(info: &str) -> String {
-    const MEANINGS: &[(&str, &str)] = &[
-        ("simple key expected ':'", "a key without a colon"),
-        ("mapping values are not allowed", "a second `key: value` on one line; text with a colon and a space is quoted"),
-        ("illegal placement of ':'", "a colon where none can be; is a bracket or quote above it open?"),
-        ("did not find expected key", "the indentation fits no open block, or a list is mixed with keys"),
-        ("tabs disallowed", "a tab is used for indentation; use spaces"),
-        ("unclosed quote", "quoted text is never closed"),
-        ("invalid trailing content after", "text after a closing quote; is a quote missing, or one too many?"),
-        ("unknown escape character", "unknown escape in a double-quoted text; write \\\\ or use single quotes"),
-        ("did not find expected ',' or '}'", "a brace is never closed, or a comma is missing"),
-        ("did not find expected ',' or ']'", "a bracket is never closed, or a comma is missing"),
-        ("unexpected character: `@'", "text that begins with @ is quoted"),
-        ("unexpected character: ``'", "text that begins with ` is quoted"),
-        ("unexpected character: `%'", "text that begins with % is quoted"),
-    ];
-    let words: String = info.lines().next().unwrap_or_default().chars().take(160).collect();
-    match MEANINGS.iter().find(|(part, _)| words.contains(part)) {
-        Some((_, meaning)) => (*meaning).to_owned(),
-        None => words,
     }
 }

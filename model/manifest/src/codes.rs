@@ -14,7 +14,9 @@ pub struct Code {
 
 /// The paragraph for a code, whatever its case.
 pub fn explain(code: &str) -> Option<&'static str> {
-    ALL.iter().find(|known| known.id.eq_ignore_ascii_case(code.trim())).map(|known| known.explanation)
+    ALL.iter()
+        .find(|known| known.id.eq_ignore_ascii_case(code.trim()))
+        .map(|known| known.explanation)
 }
 
 /// All codes in order.
@@ -23,7 +25,9 @@ pub fn all_codes() -> &'static [Code] {
 }
 
 pub(crate) fn remedy(id: &str) -> &'static str {
-    ALL.iter().find(|known| known.id == id).map_or("", |known| known.remedy)
+    ALL.iter()
+        .find(|known| known.id == id)
+        .map_or("", |known| known.remedy)
 }
 
 macro_rules! codes {
@@ -201,7 +205,12 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), ALL.len());
         for code in ALL {
-            assert!(code.id.starts_with("SW-") && code.explanation.len() > 40 && code.remedy.ends_with('.'), "{code:?}");
+            assert!(
+                code.id.starts_with("SW-")
+                    && code.explanation.len() > 40
+                    && code.remedy.ends_with('.'),
+                "{code:?}"
+            );
         }
         assert!(explain("sw-101").is_some() && explain("SW-999").is_none());
     }

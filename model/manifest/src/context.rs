@@ -25,7 +25,12 @@ pub struct RouteContext {
 
 impl RouteContext {
     /// An environment without domains, as on one machine.
-    pub fn new(flavour: Flavour, project_id: &str, environment: &str, site_domain: &str) -> RouteContext {
+    pub fn new(
+        flavour: Flavour,
+        project_id: &str,
+        environment: &str,
+        site_domain: &str,
+    ) -> RouteContext {
         RouteContext {
             project_id: project_id.to_owned(),
             environment: environment.to_owned(),
@@ -41,6 +46,9 @@ impl RouteContext {
 
     /// The generated host: `<environment>-<project id>.<site domain>`.
     pub fn environment_domain(&self) -> String {
-        format!("{}-{}.{}", self.environment, self.project_id, self.site_domain)
+        format!(
+            "{}-{}.{}",
+            self.environment, self.project_id, self.site_domain
+        )
     }
 }

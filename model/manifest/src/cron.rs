@@ -11,21 +11,51 @@ struct Field {
     names: &'static [&'static str],
 }
 
-const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: &[&str] = &[
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 const FIELDS: [Field; 5] = [
-    Field { name: "minute", min: 0, max: 59, names: &[] },
-    Field { name: "hour", min: 0, max: 23, names: &[] },
-    Field { name: "day of month", min: 1, max: 31, names: &[] },
-    Field { name: "month", min: 1, max: 12, names: MONTHS },
+    Field {
+        name: "minute",
+        min: 0,
+        max: 59,
+        names: &[],
+    },
+    Field {
+        name: "hour",
+        min: 0,
+        max: 23,
+        names: &[],
+    },
+    Field {
+        name: "day of month",
+        min: 1,
+        max: 31,
+        names: &[],
+    },
+    Field {
+        name: "month",
+        min: 1,
+        max: 12,
+        names: MONTHS,
+    },
     // 7 is Sunday as well as 0.
-    Field { name: "day of week", min: 0, max: 7, names: DAYS },
+    Field {
+        name: "day of week",
+        min: 0,
+        max: 7,
+        names: DAYS,
+    },
 ];
 
 pub(crate) fn check(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
     if let Err(fault) = check_cron(node.text().unwrap_or_default()) {
-        judge.loader.error(codes::BAD_CRON, at, fault).expected("minute hour day-of-month month day-of-week");
+        judge
+            .loader
+            .error(codes::BAD_CRON, at, fault)
+            .expected("minute hour day-of-month month day-of-week");
     }
 }
 
@@ -39,7 +69,10 @@ pub fn check_cron(spec: &str) -> Result<(), String> {
     if fields.len() != 5 {
         return Err(format!("5 fields expected, found {}", fields.len()));
     }
-    fields.iter().zip(&FIELDS).try_for_each(|(text, field)| text.split(',').try_for_each(|part| field.part(part)))
+    fields
+        .iter()
+        .zip(&FIELDS)
+        .try_for_each(|(text, field)| text.split(',').try_for_each(|part| field.part(part)))
 }
 
 impl Field {
@@ -59,7 +92,10 @@ impl Field {
         if range == "*" || range == "H" {
             return Ok(());
         }
-        if let Some(inner) = range.strip_prefix("H(").and_then(|rest| rest.strip_suffix(')')) {
+        if let Some(inner) = range
+            .strip_prefix("H(")
+            .and_then(|rest| rest.strip_suffix(')'))
+        {
             return self.range(inner);
         }
         self.range(range)
@@ -74,16 +110,31 @@ impl Field {
         if self.max == 7 && to == 0 {
             to = 7;
         }
-        if from > to { Err(format!("{}: the range {} runs backwards", self.name, short(range))) } else { Ok(()) }
+        if from > to {
+            Err(format!(
+                "{}: the range {} runs backwards",
+                self.name,
+                short(range)
+            ))
+        } else {
+            Ok(())
+        }
     }
 
     fn value(&self, text: &str) -> Result<u32, String> {
-        if let Some(at) = self.names.iter().position(|name| text.eq_ignore_ascii_case(name)) {
+        if let Some(at) = self
+            .names
+            .iter()
+            .position(|name| text.eq_ignore_ascii_case(name))
+        {
             return Ok(at as u32 + self.min);
         }
         match digits(text) {
             Some(number) if (self.min..=self.max).contains(&number) => Ok(number),
-            Some(number) => Err(format!("{} {number} is out of range {}-{}", self.name, self.min, self.max)),
+            Some(number) => Err(format!(
+                "{} {number} is out of range {}-{}",
+                self.name, self.min, self.max
+            )),
             None => Err(format!("{}: '{}' is no value", self.name, short(text))),
         }
     }
@@ -102,10 +153,36 @@ mod tests {
 
     #[test]
     fn expressions_are_judged_field_by_field() {
-        for good in ["* * * * *", "*/5 * * * *", "H H(0-4) * * *", "H/15 * * * *", "0 9-17/2 1,15 jan-MAR mon-fri", "0 0 * * 7", "0 0 * * 5-0", " 5 4 * * * ", "*/60 * * * *"] {
+        for good in [
+            "* * * * *",
+            "*/5 * * * *",
+            "H H(0-4) * * *",
+            "H/15 * * * *",
+            "0 9-17/2 1,15 jan-MAR mon-fri",
+            "0 0 * * 7",
+            "0 0 * * 5-0",
+            " 5 4 * * * ",
+            "*/60 * * * *",
+        ] {
             assert_eq!(check_cron(good), Ok(()), "{good}");
         }
-        for bad in ["", "61 * * * *", "*/0 * * * *", "* * * *", "* * * * * *", "@hourly", "0 9-5 * * *", "0 24 * * *", "0 0 0 * *", "a * * * *", "1- * * * *", "-1 * * * *", "1,,2 * * * *", "0 0 * 13 *", "0 0 * * 8"] {
+        for bad in [
+            "",
+            "61 * * * *",
+            "*/0 * * * *",
+            "* * * *",
+            "* * * * * *",
+            "@hourly",
+            "0 9-5 * * *",
+            "0 24 * * *",
+            "0 0 0 * *",
+            "a * * * *",
+            "1- * * * *",
+            "-1 * * * *",
+            "1,,2 * * * *",
+            "0 0 * 13 *",
+            "0 0 * * 8",
+        ] {
             assert!(check_cron(bad).is_err(), "{bad}");
         }
     }

@@ -11,21 +11,34 @@ pub(crate) fn check(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
         Val::Int(number) if *number < -1 => format!("{number} is less than -1"),
         Val::Text(text) => match parse(text) {
             Some(_) => return,
-            None => format!("'{}' is no duration: the unit must be ms s m h d w M y", short(text)),
+            None => format!(
+                "'{}' is no duration: the unit must be ms s m h d w M y",
+                short(text)
+            ),
         },
         _ => return,
     };
-    judge.loader.error(codes::BAD_DURATION, at, fault).expected("a number with ms, s, m, h, d, w, M or y, or -1");
+    judge
+        .loader
+        .error(codes::BAD_DURATION, at, fault)
+        .expected("a number with ms, s, m, h, d, w, M or y, or -1");
 }
 
 /// Number and unit.
 fn parse(text: &str) -> Option<(i64, &'static str)> {
     let text = text.trim();
-    let end = text.char_indices().find(|(at, c)| !(c.is_ascii_digit() || (*at == 0 && *c == '-'))).map_or(text.len(), |(at, _)| at);
+    let end = text
+        .char_indices()
+        .find(|(at, c)| !(c.is_ascii_digit() || (*at == 0 && *c == '-')))
+        .map_or(text.len(), |(at, _)| at);
     let (number, unit) = text.split_at(end);
     let number: i64 = number.parse().ok()?;
     let unit = unit.trim();
-    let unit = if unit.is_empty() { "s" } else { UNITS.into_iter().find(|known| *known == unit)? };
+    let unit = if unit.is_empty() {
+        "s"
+    } else {
+        UNITS.into_iter().find(|known| *known == unit)?
+    };
     (number >= -1).then_some((number, unit))
 }
 
@@ -60,11 +73,25 @@ mod tests {
 
     #[test]
     fn units_are_the_eight_of_the_language() {
-        for (text, milliseconds) in
-            [("300", Some(300_000)), ("-1", Some(-1000)), ("5m", Some(300_000)), ("1M", Some(2_592_000_000)), ("5parsecs", None), ("", None), ("m", None), ("-2s", None)]
-        {
+        for (text, milliseconds) in [
+            ("300", Some(300_000)),
+            ("-1", Some(-1000)),
+            ("5m", Some(300_000)),
+            ("1M", Some(2_592_000_000)),
+            ("5parsecs", None),
+            ("", None),
+            ("m", None),
+            ("-2s", None),
+        ] {
             assert_eq!(duration_milliseconds(text), milliseconds, "{text}");
         }
-        assert_eq!(normalise(&Node { value: Val::Int(-1), weight: 1 }).as_deref(), Some("-1s"));
+        assert_eq!(
+            normalise(&Node {
+                value: Val::Int(-1),
+                weight: 1
+            })
+            .as_deref(),
+            Some("-1s")
+        );
     }
 }

@@ -22,20 +22,27 @@ impl Service {
             return Vec::new();
         };
         let default = engine.endpoints.first().copied();
-        let endpoint = |name: &str, path: Option<String>, privileges: BTreeMap<String, String>| Endpoint {
-            name: name.to_owned(),
-            scheme: engine.scheme.to_owned(),
-            port: engine.port,
-            path,
-            privileges,
-            default: Some(name) == default,
-        };
-        let configured = self.configuration.get("endpoints").and_then(Value::as_object);
+        let endpoint =
+            |name: &str, path: Option<String>, privileges: BTreeMap<String, String>| Endpoint {
+                name: name.to_owned(),
+                scheme: engine.scheme.to_owned(),
+                port: engine.port,
+                path,
+                privileges,
+                default: Some(name) == default,
+            };
+        let configured = self
+            .configuration
+            .get("endpoints")
+            .and_then(Value::as_object);
         let own = |path_key: &str, prefix: &str| -> Vec<Endpoint> {
             let entries = configured.into_iter().flatten();
             entries
                 .map(|(name, value)| {
-                    let path = value.get(path_key).and_then(Value::as_str).map(|path| format!("{prefix}{path}"));
+                    let path = value
+                        .get(path_key)
+                        .and_then(Value::as_str)
+                        .map(|path| format!("{prefix}{path}"));
                     endpoint(name, path, privileges(value))
                 })
                 .collect()
@@ -43,13 +50,21 @@ impl Service {
         match engine.name {
             "mysql" | "mariadb" | "oracle-mysql" => own("default_schema", ""),
             "postgresql" => own("default_database", ""),
-            "solr" if self.version().is_some_and(|version| version.starts_with('3') || version.starts_with('4')) => {
+            "solr"
+                if self.version().is_some_and(|version| {
+                    version.starts_with('3') || version.starts_with('4')
+                }) =>
+            {
                 vec![endpoint("solr", Some("solr".to_owned()), BTreeMap::new())]
             }
             "solr" => own("core", "solr/"),
             "vault-kms" if configured.is_some() => own("path", ""),
             _ => {
-                let mut all: Vec<Endpoint> = engine.endpoints.iter().map(|name| endpoint(name, None, BTreeMap::new())).collect();
+                let mut all: Vec<Endpoint> = engine
+                    .endpoints
+                    .iter()
+                    .map(|name| endpoint(name, None, BTreeMap::new()))
+                    .collect();
                 for extra in own("path", "") {
                     if !all.iter().any(|known| known.name == extra.name) {
                         all.push(extra);
@@ -62,6 +77,12 @@ impl Service {
 }
 
 fn privileges(value: &Value) -> BTreeMap<String, String> {
-    let entries = value.get("privileges").and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(name, level)| Some((name.clone(), level.as_str()?.to_owned()))).collect()
+    let entries = value
+        .get("privileges")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    entries
+        .filter_map(|(name, level)| Some((name.clone(), level.as_str()?.to_owned())))
+        .collect()
 }

@@ -12,14 +12,36 @@ use std::collections::BTreeMap;
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 128 << 10;
 
 /// Resolves the project's routes for one environment, in the order of the file.
-pub fn expand_routes(project: &Project, context: &RouteContext) -> Result<Vec<ResolvedRoute>, Vec<Problem>> {
+pub fn expand_routes(
+    project: &Project,
+    context: &RouteContext,
+) -> Result<Vec<ResolvedRoute>, Vec<Problem>> {
     let templates: Vec<&RouteTemplate> = project.routes.iter().collect();
-    let routes = resolve(&templates, context).map_err(|faults| faults.into_iter().map(|fault| fault.problem(project)).collect::<Vec<_>>())?;
+    let routes = resolve(&templates, context).map_err(|faults| {
+        faults
+            .into_iter()
+            .map(|fault| fault.problem(project))
+            .collect::<Vec<_>>()
+    })?;
     let bytes = document_bytes(&routes);
     if bytes > DOCUMENT_BYTES_MAX {
-        let message = format!("too many routes: the resolved document has {bytes} bytes, over the limit of 128 KiB ({} routes)", templates.len());
-        let fault = Fault { code: codes::ROUTES_TOO_LARGE, url: project.routes.first().map(|route| route.url.clone()).unwrap_or_default(), message };
-        return Err(vec![Problem { key: "(document)".to_owned(), ..fault.problem(project) }]);
+        let message = format!(
+            "too many routes: the resolved document has {bytes} bytes, over the limit of 128 KiB ({} routes)",
+            templates.len()
+        );
+        let fault = Fault {
+            code: codes::ROUTES_TOO_LARGE,
+            url: project
+                .routes
+                .first()
+                .map(|route| route.url.clone())
+                .unwrap_or_default(),
+            message,
+        };
+        return Err(vec![Problem {
+            key: "(document)".to_owned(),
+            ..fault.problem(project)
+        }]);
     }
     Ok(routes)
 }
@@ -70,13 +92,23 @@ impl Domains<'_> {
     }
 
     fn default(&self) -> &str {
-        let chosen = self.context.default_domain.as_ref().filter(|domain| self.context.domains.contains(domain));
-        chosen.or(self.context.domains.first()).map_or("", String::as_str)
+        let chosen = self
+            .context
+            .default_domain
+            .as_ref()
+            .filter(|domain| self.context.domains.contains(domain));
+        chosen
+            .or(self.context.domains.first())
+            .map_or("", String::as_str)
     }
 
     /// The domain that `{default}` stands for, with a sub-domain before it.
     fn with_default(&self, prefix: &str) -> String {
-        if self.live() { format!("{prefix}{}", self.default()) } else { self.generated(prefix) }
+        if self.live() {
+            format!("{prefix}{}", self.default())
+        } else {
+            self.generated(prefix)
+        }
     }
 
     /// The domain that `{all}` stands for in the turn of one domain.
@@ -97,13 +129,22 @@ impl Domains<'_> {
     }
 
     fn literal(&self, host: &str) -> String {
-        if self.live() { host.to_owned() } else { format!("{host}{}{}", self.context.separator, self.environment) }
+        if self.live() {
+            host.to_owned()
+        } else {
+            format!("{host}{}{}", self.context.separator, self.environment)
+        }
     }
 
     /// The turns of `{all}`: every domain where there are several, or in production.
     fn turns(&self) -> Vec<Option<&str>> {
         if self.live() || self.context.domains.len() > 1 {
-            let mut domains: Vec<Option<&str>> = self.context.domains.iter().map(|domain| Some(domain.as_str())).collect();
+            let mut domains: Vec<Option<&str>> = self
+                .context
+                .domains
+                .iter()
+                .map(|domain| Some(domain.as_str()))
+                .collect();
             domains.dedup();
             domains
         } else {
@@ -113,13 +154,20 @@ impl Domains<'_> {
 
     fn owns(&self, host: &str) -> bool {
         let host = host.strip_prefix("*.").unwrap_or(host);
-        self.context.domains.iter().any(|domain| host == domain || host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.')))
+        self.context.domains.iter().any(|domain| {
+            host == domain
+                || host
+                    .strip_suffix(domain.as_str())
+                    .is_some_and(|rest| rest.ends_with('.'))
+        })
     }
 
     /// A target with its placeholders replaced; everything else is kept to the letter.
     fn target(&self, to: &str, domain: Option<&str>) -> String {
         let start = to.find("://").map_or(0, |at| at + 3);
-        let end = to[start..].find(['/', '?', '#']).map_or(to.len(), |at| start + at);
+        let end = to[start..]
+            .find(['/', '?', '#'])
+            .map_or(to.len(), |at| start + at);
         let authority = &to[start..end];
         let replaced = if let Some((prefix, rest)) = authority.split_once("{default}") {
             format!("{}{rest}", self.with_default(prefix))
@@ -132,14 +180,24 @@ impl Domains<'_> {
     }
 }
 
-pub(crate) fn resolve(templates: &[&RouteTemplate], context: &RouteContext) -> Result<Vec<ResolvedRoute>, Vec<Fault>> {
-    let domains = Domains { environment: context.environment_domain(), context };
+pub(crate) fn resolve(
+    templates: &[&RouteTemplate],
+    context: &RouteContext,
+) -> Result<Vec<ResolvedRoute>, Vec<Fault>> {
+    let domains = Domains {
+        environment: context.environment_domain(),
+        context,
+    };
     let mut faults = Vec::new();
     let mut routes: Vec<(Origin, ResolvedRoute)> = Vec::new();
     let mut by_url: BTreeMap<String, usize> = BTreeMap::new();
     for template in templates {
         let Ok(url) = UrlTemplate::parse_key(&template.url) else {
-            faults.push(Fault { code: codes::BAD_ROUTE_URL, url: template.url.clone(), message: "no URL template".to_owned() });
+            faults.push(Fault {
+                code: codes::BAD_ROUTE_URL,
+                url: template.url.clone(),
+                message: "no URL template".to_owned(),
+            });
             continue;
         };
         for (origin, host, domain) in hosts(&url, &domains, template, &mut faults) {
@@ -157,8 +215,13 @@ pub(crate) fn resolve(templates: &[&RouteTemplate], context: &RouteContext) -> R
                         // Domains may be listed twice; the same template cannot contradict itself.
                         _ if other.original_url == template.url => {}
                         _ => {
-                            let message = format!("resolves to {} as {} does", route.url, other.original_url);
-                            faults.push(Fault { code: codes::SAME_URL, url: template.url.clone(), message });
+                            let message =
+                                format!("resolves to {} as {} does", route.url, other.original_url);
+                            faults.push(Fault {
+                                code: codes::SAME_URL,
+                                url: template.url.clone(),
+                                message,
+                            });
                         }
                     }
                 }
@@ -174,31 +237,84 @@ pub(crate) fn resolve(templates: &[&RouteTemplate], context: &RouteContext) -> R
 }
 
 /// The hosts of a template, each with the domain of its turn.
-fn hosts<'d>(url: &UrlTemplate, domains: &'d Domains<'_>, template: &RouteTemplate, faults: &mut Vec<Fault>) -> Vec<(Origin, String, Option<&'d str>)> {
+fn hosts<'d>(
+    url: &UrlTemplate,
+    domains: &'d Domains<'_>,
+    template: &RouteTemplate,
+    faults: &mut Vec<Fault>,
+) -> Vec<(Origin, String, Option<&'d str>)> {
     if let Some((prefix, rest)) = url.host.split_once("{default}") {
-        return vec![(Origin::Default, format!("{}{rest}", domains.with_default(prefix)), None)];
+        return vec![(
+            Origin::Default,
+            format!("{}{rest}", domains.with_default(prefix)),
+            None,
+        )];
     }
     if let Some((prefix, rest)) = url.host.split_once("{all}") {
-        return domains.turns().into_iter().map(|domain| (Origin::All, format!("{}{rest}", domains.with_all(prefix, domain)), domain)).collect();
+        return domains
+            .turns()
+            .into_iter()
+            .map(|domain| {
+                (
+                    Origin::All,
+                    format!("{}{rest}", domains.with_all(prefix, domain)),
+                    domain,
+                )
+            })
+            .collect();
     }
     if domains.live() && !domains.owns(&url.host) {
-        let message = format!("'{}' is not a domain of the project ({})", url.host, domains.context.domains.join(", "));
-        faults.push(Fault { code: codes::FOREIGN_DOMAIN, url: template.url.clone(), message });
+        let message = format!(
+            "'{}' is not a domain of the project ({})",
+            url.host,
+            domains.context.domains.join(", ")
+        );
+        faults.push(Fault {
+            code: codes::FOREIGN_DOMAIN,
+            url: template.url.clone(),
+            message,
+        });
         return Vec::new();
     }
     vec![(Origin::Literal, domains.literal(&url.host), None)]
 }
 
-fn resolved(template: &RouteTemplate, url: &UrlTemplate, host: String, domain: Option<&str>, domains: &Domains<'_>) -> ResolvedRoute {
+fn resolved(
+    template: &RouteTemplate,
+    url: &UrlTemplate,
+    host: String,
+    domain: Option<&str>,
+    domains: &Domains<'_>,
+) -> ResolvedRoute {
     let kind = match &template.kind {
         RouteKind::Upstream { .. } => template.kind.clone(),
-        RouteKind::Redirect { to, code } => RouteKind::Redirect { to: domains.target(to, domain), code: *code },
-        RouteKind::Proxy { to } => RouteKind::Proxy { to: domains.target(to, domain) },
+        RouteKind::Redirect { to, code } => RouteKind::Redirect {
+            to: domains.target(to, domain),
+            code: *code,
+        },
+        RouteKind::Proxy { to } => RouteKind::Proxy {
+            to: domains.target(to, domain),
+        },
     };
-    let redirects = template.redirects.as_ref().map(|redirects| PartialRedirects {
-        expires: redirects.expires.clone(),
-        paths: redirects.paths.iter().map(|(path, rule)| (path.clone(), PartialRedirect { to: domains.target(&rule.to, domain), ..rule.clone() })).collect(),
-    });
+    let redirects = template
+        .redirects
+        .as_ref()
+        .map(|redirects| PartialRedirects {
+            expires: redirects.expires.clone(),
+            paths: redirects
+                .paths
+                .iter()
+                .map(|(path, rule)| {
+                    (
+                        path.clone(),
+                        PartialRedirect {
+                            to: domains.target(&rule.to, domain),
+                            ..rule.clone()
+                        },
+                    )
+                })
+                .collect(),
+        });
     ResolvedRoute {
         url: format!("{}://{host}{}", url.scheme, url.path),
         scheme: url.scheme.clone(),
@@ -222,11 +338,16 @@ fn resolved(template: &RouteTemplate, url: &UrlTemplate, host: String, domain: O
 
 /// Adds the missing one of http and https for every address.
 fn complete(routes: Vec<ResolvedRoute>) -> Vec<ResolvedRoute> {
-    let written: std::collections::BTreeSet<String> = routes.iter().map(|route| route.url.clone()).collect();
+    let written: std::collections::BTreeSet<String> =
+        routes.iter().map(|route| route.url.clone()).collect();
     let mut all = Vec::with_capacity(routes.len() * 2);
     for route in routes {
         let rest = format!("{}{}", route.host, route.path);
-        let twin_scheme = if route.scheme == "http" { "https" } else { "http" };
+        let twin_scheme = if route.scheme == "http" {
+            "https"
+        } else {
+            "http"
+        };
         let twin_url = format!("{twin_scheme}://{rest}");
         let twin = (!written.contains(&twin_url)).then(|| twin(&route, twin_scheme, twin_url));
         all.push(route);
@@ -236,7 +357,10 @@ fn complete(routes: Vec<ResolvedRoute>) -> Vec<ResolvedRoute> {
 }
 
 fn twin(route: &ResolvedRoute, scheme: &str, url: String) -> ResolvedRoute {
-    let original = route.original_url.split_once("://").map_or("", |(_, rest)| rest);
+    let original = route
+        .original_url
+        .split_once("://")
+        .map_or("", |(_, rest)| rest);
     let same = ResolvedRoute {
         url,
         scheme: scheme.to_owned(),
@@ -250,7 +374,10 @@ fn twin(route: &ResolvedRoute, scheme: &str, url: String) -> ResolvedRoute {
         return same;
     }
     ResolvedRoute {
-        kind: RouteKind::Redirect { to: route.url.clone(), code: 301 },
+        kind: RouteKind::Redirect {
+            to: route.url.clone(),
+            code: 301,
+        },
         redirects: None,
         ssi: false,
         sticky: false,
@@ -261,11 +388,20 @@ fn twin(route: &ResolvedRoute, scheme: &str, url: String) -> ResolvedRoute {
 
 /// The route that says so, otherwise the first upstream.
 fn mark_primary(routes: &mut [ResolvedRoute], templates: &[&RouteTemplate]) {
-    let chosen = templates.iter().find(|template| template.primary == Some(true)).map(|template| &template.url);
+    let chosen = templates
+        .iter()
+        .find(|template| template.primary == Some(true))
+        .map(|template| &template.url);
     let written = |route: &&mut ResolvedRoute| !route.generated;
     let found = match chosen {
-        Some(url) => routes.iter_mut().filter(written).find(|route| route.original_url == *url),
-        None => routes.iter_mut().filter(written).find(|route| matches!(route.kind, RouteKind::Upstream { .. })),
+        Some(url) => routes
+            .iter_mut()
+            .filter(written)
+            .find(|route| route.original_url == *url),
+        None => routes
+            .iter_mut()
+            .filter(written)
+            .find(|route| matches!(route.kind, RouteKind::Upstream { .. })),
     };
     if let Some(route) = found {
         route.primary = true;
@@ -274,7 +410,12 @@ fn mark_primary(routes: &mut [ResolvedRoute], templates: &[&RouteTemplate]) {
 
 /// `*_ROUTES`: resolved URL to route, as applications read it.
 pub fn routes_variable(routes: &[ResolvedRoute]) -> Value {
-    Value::Object(routes.iter().map(|route| (route.url.clone(), route_document(route))).collect())
+    Value::Object(
+        routes
+            .iter()
+            .map(|route| (route.url.clone(), route_document(route)))
+            .collect(),
+    )
 }
 
 pub(crate) fn document_bytes(routes: &[ResolvedRoute]) -> usize {

@@ -23,7 +23,9 @@ impl Flavour {
     }
 
     pub fn parse(name: &str) -> Option<Flavour> {
-        Flavour::ALL.into_iter().find(|flavour| flavour.name() == name)
+        Flavour::ALL
+            .into_iter()
+            .find(|flavour| flavour.name() == name)
     }
 
     /// File that makes its directory an application; Upsun has none.

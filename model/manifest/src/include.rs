@@ -20,10 +20,21 @@ impl Builder<'_, '_> {
     }
 
     pub(crate) fn include_mapping(&mut self, node: &Ref, at: &At) -> Ref {
-        let strange: Vec<_> = node.entries().iter().filter(|entry| entry.key != "type" && entry.key != "path").collect();
+        let strange: Vec<_> = node
+            .entries()
+            .iter()
+            .filter(|entry| entry.key != "type" && entry.key != "path")
+            .collect();
         for entry in &strange {
             let near = nearest(&entry.key, ["type", "path"]);
-            self.loader().error(codes::UNKNOWN_KEY, &at.key(entry), "unknown key of !include").expected("type, path").suggest(near);
+            self.loader()
+                .error(
+                    codes::UNKNOWN_KEY,
+                    &at.key(entry),
+                    "unknown key of !include",
+                )
+                .expected("type, path")
+                .suggest(near);
         }
         if !strange.is_empty() {
             return Node::broken();
@@ -35,7 +46,11 @@ impl Builder<'_, '_> {
                 _ => {
                     let at = at.of(node, "type");
                     self.loader()
-                        .error(codes::INCLUDE_TYPE, &at, "yaml, string, binary or archive expected")
+                        .error(
+                            codes::INCLUDE_TYPE,
+                            &at,
+                            "yaml, string, binary or archive expected",
+                        )
                         .expected("yaml, string, binary, archive");
                     return Node::broken();
                 }
@@ -45,11 +60,19 @@ impl Builder<'_, '_> {
             Some(Some(path)) => self.include(kind, path, at),
             Some(None) => {
                 let at = at.of(node, "path");
-                self.loader().error(codes::WRONG_TYPE, &at, "text expected").expected("text");
+                self.loader()
+                    .error(codes::WRONG_TYPE, &at, "text expected")
+                    .expected("text");
                 Node::broken()
             }
             None => {
-                self.loader().error(codes::MISSING_KEY, &at.missing("path"), "required key missing").expected("path");
+                self.loader()
+                    .error(
+                        codes::MISSING_KEY,
+                        &at.missing("path"),
+                        "required key missing",
+                    )
+                    .expected("path");
                 Node::broken()
             }
         }
@@ -63,15 +86,30 @@ impl Builder<'_, '_> {
             return Node::broken();
         };
         if kind == "yaml" && self.loader().stack.contains(&target) {
-            let chain: Vec<_> = self.loader().stack.iter().chain([&target]).map(|path| name_of(path).to_owned()).collect();
-            let start = chain.iter().position(|name| name == name_of(&target)).unwrap_or(0);
+            let chain: Vec<_> = self
+                .loader()
+                .stack
+                .iter()
+                .chain([&target])
+                .map(|path| name_of(path).to_owned())
+                .collect();
+            let start = chain
+                .iter()
+                .position(|name| name == name_of(&target))
+                .unwrap_or(0);
             let entry = self.loader().entry.clone().unwrap_or_else(|| at.clone());
             let message = format!("include cycle {}", chain[start..].join(" -> "));
             self.loader().error(codes::INCLUDE_CYCLE, &entry, message);
             return Node::broken();
         }
         if !self.loader().exists(&target) {
-            self.loader().error(codes::INCLUDE_MISSING, at, format!("file not found: {path}")).expected(target);
+            self.loader()
+                .error(
+                    codes::INCLUDE_MISSING,
+                    at,
+                    format!("file not found: {path}"),
+                )
+                .expected(target);
             return Node::broken();
         }
         if !self.loader().admit_include(at) {
@@ -85,7 +123,14 @@ impl Builder<'_, '_> {
         };
         self.loader().note_included(&target, &bytes);
         if bytes.len() > STRING_BYTES_MAX {
-            self.loader().error(codes::HUGE_SCALAR, at, format!("{target} has {} bytes, the limit is {STRING_BYTES_MAX}", bytes.len()));
+            self.loader().error(
+                codes::HUGE_SCALAR,
+                at,
+                format!(
+                    "{target} has {} bytes, the limit is {STRING_BYTES_MAX}",
+                    bytes.len()
+                ),
+            );
             return Node::broken();
         }
         if kind == "binary" {
@@ -94,7 +139,9 @@ impl Builder<'_, '_> {
         match String::from_utf8(bytes) {
             Ok(text) => Node::new(Val::Text(text)),
             Err(_) => {
-                self.loader().error(codes::NOT_UTF8, at, format!("{target} is not UTF-8")).remedy("Use `type: binary`.");
+                self.loader()
+                    .error(codes::NOT_UTF8, at, format!("{target} is not UTF-8"))
+                    .remedy("Use `type: binary`.");
                 Node::broken()
             }
         }
@@ -107,7 +154,10 @@ impl Builder<'_, '_> {
         }
         let text = self.loader().tree.read(target, 4 << 20).unwrap_or_default();
         self.loader().note_included(target, &text);
-        let node = self.loader().included_document(target, at).unwrap_or_else(Node::broken);
+        let node = self
+            .loader()
+            .included_document(target, at)
+            .unwrap_or_else(Node::broken);
         if outermost {
             self.loader().entry = None;
         }
@@ -118,15 +168,32 @@ impl Builder<'_, '_> {
         let Some(directory) = self.inside(path, at) else {
             return Node::broken();
         };
-        let below: Vec<(String, u64)> = self.loader().below(&directory).map(|(path, size)| (path.clone(), size)).collect();
+        let below: Vec<(String, u64)> = self
+            .loader()
+            .below(&directory)
+            .map(|(path, size)| (path.clone(), size))
+            .collect();
         if below.is_empty() || directory.is_empty() {
-            self.loader().error(codes::INCLUDE_MISSING, at, format!("directory not found: {path}")).expected(directory);
+            self.loader()
+                .error(
+                    codes::INCLUDE_MISSING,
+                    at,
+                    format!("directory not found: {path}"),
+                )
+                .expected(directory);
             return Node::broken();
         }
-        let total = below.iter().fold(0u64, |sum, (_, size)| sum.saturating_add(*size));
+        let total = below
+            .iter()
+            .fold(0u64, |sum, (_, size)| sum.saturating_add(*size));
         if total > ARCHIVE_BYTES_MAX || below.len() > ARCHIVE_FILES_MAX {
-            let message = format!("{} files with {total} bytes, too many for an archive", below.len());
-            self.loader().error(codes::INCLUDE_TOO_MANY, at, message).expected(format!("at most {ARCHIVE_BYTES_MAX} bytes"));
+            let message = format!(
+                "{} files with {total} bytes, too many for an archive",
+                below.len()
+            );
+            self.loader()
+                .error(codes::INCLUDE_TOO_MANY, at, message)
+                .expected(format!("at most {ARCHIVE_BYTES_MAX} bytes"));
             return Node::broken();
         }
         let mut files = IndexMap::new();
@@ -135,16 +202,27 @@ impl Builder<'_, '_> {
                 return Node::broken();
             };
             self.loader().note_included(&path, &bytes);
-            files.insert(path[directory.len() + 1..].to_owned(), STANDARD.encode(bytes));
+            files.insert(
+                path[directory.len() + 1..].to_owned(),
+                STANDARD.encode(bytes),
+            );
         }
         Node::new(Val::Archive(Box::new(Archive { directory, files })))
     }
 
     fn inside(&mut self, path: &str, at: &At) -> Option<String> {
         let base = self.directory().to_owned();
-        let target = if path.starts_with('/') { None } else { join_inside(&base, path) };
+        let target = if path.starts_with('/') {
+            None
+        } else {
+            join_inside(&base, path)
+        };
         if target.is_none() {
-            self.loader().error(codes::INCLUDE_OUTSIDE, at, format!("'{path}' leaves the repository"));
+            self.loader().error(
+                codes::INCLUDE_OUTSIDE,
+                at,
+                format!("'{path}' leaves the repository"),
+            );
         }
         target
     }

@@ -14,7 +14,9 @@ pub(crate) struct RuntimeKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiskRule {
     /// Keeps data in memory; the other type, if any, keeps it on disk.
-    Forbidden { persistent: Option<&'static str> },
+    Forbidden {
+        persistent: Option<&'static str>,
+    },
     AtLeast(u64),
 }
 
@@ -30,23 +32,61 @@ pub(crate) struct EngineKind {
     pub family: &'static str,
 }
 
-const fn runtime(name: &'static str, default_flavor: &'static str, versions: &'static [&'static str]) -> RuntimeKind {
-    RuntimeKind { name, versions, default_flavor, fastcgi: false }
+const fn runtime(
+    name: &'static str,
+    default_flavor: &'static str,
+    versions: &'static [&'static str],
+) -> RuntimeKind {
+    RuntimeKind {
+        name,
+        versions,
+        default_flavor,
+        fastcgi: false,
+    }
 }
 
 pub(crate) const RUNTIMES: &[RuntimeKind] = &[
-    RuntimeKind { name: "php", versions: &["5.4-5.6", "7.0-7.4", "8.0-8.5"], default_flavor: "composer", fastcgi: true },
-    RuntimeKind { name: "hhvm", versions: &["3.9", "3.12", "3.15", "3.18", "3.24"], default_flavor: "composer", fastcgi: true },
-    runtime("nodejs", "default", &["0.10", "0.12", "4.*", "6.*", "8.*", "10.*", "12.*", "14.*", "16.*", "18.*", "20.*", "4-26"]),
+    RuntimeKind {
+        name: "php",
+        versions: &["5.4-5.6", "7.0-7.4", "8.0-8.5"],
+        default_flavor: "composer",
+        fastcgi: true,
+    },
+    RuntimeKind {
+        name: "hhvm",
+        versions: &["3.9", "3.12", "3.15", "3.18", "3.24"],
+        default_flavor: "composer",
+        fastcgi: true,
+    },
+    runtime(
+        "nodejs",
+        "default",
+        &[
+            "0.10", "0.12", "4.*", "6.*", "8.*", "10.*", "12.*", "14.*", "16.*", "18.*", "20.*",
+            "4-26",
+        ],
+    ),
     runtime("python", "none", &["2.7", "3.4-3.14"]),
     runtime("ruby", "none", &["2.1-2.7", "3.0-3.4", "4.0"]),
     runtime("java", "none", &["7-26"]),
     runtime("golang", "none", &["1.8-1.26", "1"]),
     runtime("elixir", "none", &["1.4-1.20"]),
-    runtime("dotnet", "none", &["2.0-2.2", "3.0-3.1", "5.0", "6.0", "7.0", "8.0", "9.0", "10.0"]),
+    runtime(
+        "dotnet",
+        "none",
+        &[
+            "2.0-2.2", "3.0-3.1", "5.0", "6.0", "7.0", "8.0", "9.0", "10.0",
+        ],
+    ),
     runtime("rust", "none", &["1", "1.*"]),
     runtime("lisp", "none", &["1.5", "2.0-2.5"]),
-    runtime("composable", "none", &["23.05", "23.11", "24.05", "24.11", "25.05", "25.11", "26.05"]),
+    runtime(
+        "composable",
+        "none",
+        &[
+            "23.05", "23.11", "24.05", "24.11", "25.05", "25.11", "26.05",
+        ],
+    ),
 ];
 
 const DISK: DiskRule = DiskRule::AtLeast(128);
@@ -55,10 +95,16 @@ const DISK_512: DiskRule = DiskRule::AtLeast(512);
 const MEMORY: DiskRule = DiskRule::Forbidden { persistent: None };
 
 const MARIADB: &[&str] = &["5.5", "10.0-10.11", "11.0-11.8", "12.0-12.3"];
-const REDIS: &[&str] = &["2.8", "3.0", "3.2", "4.0", "5.0", "6.0", "6.2", "7.0", "7.2", "7.4", "8.0-8.8"];
+const REDIS: &[&str] = &[
+    "2.8", "3.0", "3.2", "4.0", "5.0", "6.0", "6.2", "7.0", "7.2", "7.4", "8.0-8.8",
+];
 const VALKEY: &[&str] = &["7.2", "8.0-8.1", "9.0"];
-const ELASTICSEARCH: &[&str] = &["0.90", "1.4-1.7", "2.0-2.4", "5.0-5.6", "6.0-6.8", "7.0-7.17", "8.0-8.19", "9.0-9.3"];
-const MONGODB: &[&str] = &["2.6", "3.0", "3.2", "3.4", "3.6", "4.0", "4.0.3", "4.2", "4.4", "5.0", "6.0", "7.0", "8.0"];
+const ELASTICSEARCH: &[&str] = &[
+    "0.90", "1.4-1.7", "2.0-2.4", "5.0-5.6", "6.0-6.8", "7.0-7.17", "8.0-8.19", "9.0-9.3",
+];
+const MONGODB: &[&str] = &[
+    "2.6", "3.0", "3.2", "3.4", "3.6", "4.0", "4.0.3", "4.2", "4.4", "5.0", "6.0", "7.0", "8.0",
+];
 
 #[rustfmt::skip]
 pub(crate) const ENGINES: &[EngineKind] = &[
@@ -98,7 +144,15 @@ const fn engine(
     scheme: &'static str,
     port: u16,
 ) -> EngineKind {
-    EngineKind { name, versions, disk, endpoints, scheme, port, family }
+    EngineKind {
+        name,
+        versions,
+        disk,
+        endpoints,
+        scheme,
+        port,
+        family,
+    }
 }
 
 /// Name and version of `php:8.3`; no version when there is no colon.
@@ -110,25 +164,36 @@ pub(crate) fn split_type(kind: &str) -> (&str, Option<&str>) {
 }
 
 pub(crate) fn runtime_kind(kind: &str) -> Option<&'static RuntimeKind> {
-    RUNTIMES.iter().find(|known| known.name == split_type(kind).0)
+    RUNTIMES
+        .iter()
+        .find(|known| known.name == split_type(kind).0)
 }
 
 pub(crate) fn engine_kind(kind: &str) -> Option<&'static EngineKind> {
-    ENGINES.iter().find(|known| known.name == split_type(kind).0)
+    ENGINES
+        .iter()
+        .find(|known| known.name == split_type(kind).0)
 }
 
 /// Whether a version is among patterns `8`, `8.3`, `8.*`, `8.0-8.5` (one major) and `10-18` (majors alone).
 pub(crate) fn version_matches(version: &str, patterns: &[&str]) -> bool {
     patterns.iter().any(|pattern| {
         if let Some(major) = pattern.strip_suffix(".*") {
-            return version.strip_prefix(major).and_then(|rest| rest.strip_prefix('.')).is_some_and(|minor| number(minor).is_some());
+            return version
+                .strip_prefix(major)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|minor| number(minor).is_some());
         }
         let Some((from, to)) = pattern.split_once('-') else {
             return version == *pattern;
         };
         match (pair(from), pair(to), pair(version)) {
-            (Some((low, None)), Some((high, None)), Some((major, None))) => (low..=high).contains(&major),
-            (Some((major, Some(low))), Some((_, Some(high))), Some((own, Some(minor)))) => own == major && (low..=high).contains(&minor),
+            (Some((low, None)), Some((high, None)), Some((major, None))) => {
+                (low..=high).contains(&major)
+            }
+            (Some((major, Some(low))), Some((_, Some(high))), Some((own, Some(minor)))) => {
+                own == major && (low..=high).contains(&minor)
+            }
             _ => false,
         }
     })
@@ -142,29 +207,55 @@ fn pair(version: &str) -> Option<(u32, Option<u32>)> {
 }
 
 fn number(text: &str) -> Option<u32> {
-    let plain = !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain =
+        !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     // 1.08 is not 1.8.
-    (plain && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok()).flatten()
+    (plain && (text == "0" || !text.starts_with('0')))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// Versions as numbers, for comparing a deployed one with a pushed one.
 pub(crate) fn version_numbers(version: &str) -> Vec<u32> {
-    version.split('.').map_while(|part| part.parse().ok()).collect()
+    version
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect()
 }
 
 /// Why a type cannot be used; `Ok` when it can.
 pub(crate) enum TypeFault {
     UnknownName,
-    UnknownVersion { known: String },
+    UnknownVersion {
+        known: String,
+    },
     /// The language has it, this platform has no recipe.
-    NoRecipe { has: String },
+    NoRecipe {
+        has: String,
+    },
     NoVersion,
 }
 
 pub(crate) fn judge_type(kind: &str, service: bool, options: &Options) -> Result<(), TypeFault> {
     let (name, version) = split_type(kind);
-    let patterns = if service { ENGINES.iter().find(|known| known.name == name).map(|known| known.versions) } else { RUNTIMES.iter().find(|known| known.name == name).map(|known| known.versions) };
-    let recipes = options.catalogue.as_ref().map(|catalogue| if service { &catalogue.services } else { &catalogue.runtimes });
+    let patterns = if service {
+        ENGINES
+            .iter()
+            .find(|known| known.name == name)
+            .map(|known| known.versions)
+    } else {
+        RUNTIMES
+            .iter()
+            .find(|known| known.name == name)
+            .map(|known| known.versions)
+    };
+    let recipes = options.catalogue.as_ref().map(|catalogue| {
+        if service {
+            &catalogue.services
+        } else {
+            &catalogue.runtimes
+        }
+    });
     let recipe = recipes.and_then(|recipes| recipes.get(name));
     if patterns.is_none() && recipe.is_none() {
         return Err(TypeFault::UnknownName);
@@ -173,77 +264,35 @@ pub(crate) fn judge_type(kind: &str, service: bool, options: &Options) -> Result
         return Err(TypeFault::NoVersion);
     };
     if options.any_version {
-        let plausible = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-        return if plausible { Ok(()) } else { Err(TypeFault::UnknownVersion { known: "a version".to_owned() }) };
+        let plausible = !version.is_empty()
+            && version
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        return if plausible {
+            Ok(())
+        } else {
+            Err(TypeFault::UnknownVersion {
+                known: "a version".to_owned(),
+            })
+        };
     }
     let in_language = patterns.is_some_and(|patterns| version_matches(version, patterns));
     match (recipes, recipe) {
         (None, _) if in_language => Ok(()),
         (Some(_), Some(versions)) if versions.iter().any(|known| known == version) => Ok(()),
-        (Some(_), recipe) if in_language => {
-            Err(TypeFault::NoRecipe { has: recipe.map(|versions| versions.join(", ")).filter(|has| !has.is_empty()).unwrap_or_else(|| "no version of it".to_owned()) })
-        }
-        (Some(_), Some(versions)) => Err(TypeFault::UnknownVersion { known: versions.join(", ") }),
-        _ => Err(TypeFault::UnknownVersion { known: patterns.unwrap_or_default().join(", ") }),
+        (Some(_), recipe) if in_language => Err(TypeFault::NoRecipe {
+            has: recipe
+                .map(|versions| versions.join(", "))
+                .filter(|has| !has.is_empty())
+                .unwrap_or_else(|| "no version of it".to_owned()),
+        }),
+        (Some(_), Some(versions)) => Err(TypeFault::UnknownVersion {
+            known: versions.join(", "),
+        }),
+        _ => Err(TypeFault::UnknownVersion {
+            known: patterns.unwrap_or_default().join(", "),
+        }),
     }
-}
-
-/// PHP extensions that exist in some versions only: name, first and last version.
-const EXTENSIONS: &[(&str, (u32, u32), (u32, u32))] = &[
-    ("apc", (5, 4), (5, 4)),
-    ("apcu_bc", (7, 0), (7, 4)),
-    ("ffi", (7, 4), (99, 0)),
-    ("geoip", (5, 4), (7, 4)),
-    ("interbase", (5, 4), (7, 3)),
-    ("libsodium", (5, 4), (7, 1)),
-    ("mcrypt", (5, 4), (7, 1)),
-    ("mongo", (5, 4), (5, 6)),
-    ("mssql", (5, 4), (5, 6)),
-    ("mysql", (5, 4), (5, 6)),
-    ("opentelemetry", (8, 0), (99, 0)),
-    ("pdo_sqlsrv", (7, 0), (99, 0)),
-    ("propro", (5, 4), (7, 4)),
-    ("pthreads", (5, 4), (7, 2)),
-    ("recode", (5, 4), (7, 3)),
-    ("sodium", (7, 2), (99, 0)),
-    ("spplus", (5, 4), (5, 6)),
-    ("sqlsrv", (7, 0), (99, 0)),
-    ("sybase", (5, 4), (5, 6)),
-    ("sybase_ct", (5, 4), (5, 6)),
-    ("wddx", (5, 4), (7, 3)),
-    ("xcache", (5, 4), (5, 6)),
-];
-
-/// Extensions for every version.
-const EXTENSIONS_EVERYWHERE: &[&str] = &[
-    "amqp", "apcu", "applepay", "bcmath", "blackfire", "bz2", "calendar", "ctype", "curl", "datadog", "dba", "dom", "ds", "enchant", "ev",
-    "event", "exif", "fileinfo", "ftp", "gd", "gearman", "gettext", "gmp", "gnupg", "grpc", "http", "iconv", "igbinary", "imagick",
-    "imap", "intl", "ioncube", "json", "ldap", "lzf", "mailparse", "mbstring", "memcache", "memcached", "mongodb", "msgpack", "mysqli",
-    "mysqlnd", "newrelic", "oauth", "odbc", "opcache", "openssl", "openswoole", "pcntl", "pcov", "pcre", "pdo", "pdo_dblib", "pdo_firebird",
-    "pdo_mysql", "pdo_odbc", "pdo_pgsql", "pdo_sqlite", "pecl-http", "pgsql", "phar", "phpdbg", "pinba", "posix", "protobuf", "pspell",
-    "raphf", "rdkafka", "readline", "redis", "relay", "session", "shmop", "simplexml", "snmp", "soap", "sockets", "sourceguardian", "sqlite3",
-    "ssh2", "swoole", "sysvmsg", "sysvsem", "sysvshm", "tideways", "tideways_xhprof", "tidy", "tokenizer", "uuid", "uv", "vips", "xdebug",
-    "xhprof", "xml", "xmlreader", "xmlrpc", "xmlwriter", "xsl", "yaml", "zbarcode", "zendopcache", "zip", "zlib", "zstd",
-];
-
-pub(crate) enum ExtensionFault {
-    Unsupported,
-    /// Not in the list; the image may have it all the same.
-    Unknown { near: Option<String> },
-}
-
-pub(crate) fn judge_extension(name: &str, php: &str) -> Result<(), ExtensionFault> {
-    let lower = name.to_ascii_lowercase();
-    let numbers = version_numbers(php);
-    let version = (numbers.first().copied().unwrap_or(0), numbers.get(1).copied().unwrap_or(0));
-    if let Some((_, first, last)) = EXTENSIONS.iter().find(|(known, _, _)| *known == lower) {
-        return if numbers.len() < 2 || (*first <= version && version <= *last) { Ok(()) } else { Err(ExtensionFault::Unsupported) };
-    }
-    if EXTENSIONS_EVERYWHERE.contains(&lower.as_str()) {
-        return Ok(());
-    }
-    let known = EXTENSIONS_EVERYWHERE.iter().copied().chain(EXTENSIONS.iter().map(|(known, _, _)| *known));
-    Err(ExtensionFault::Unknown { near: known.filter(|known| known.len() > 3 && crate::near::distance(known, &lower) <= 2).min_by_key(|known| crate::near::distance(known, &lower)).map(str::to_owned) })
 }
 
 #[cfg(test)]
@@ -254,24 +303,37 @@ mod tests {
     fn versions_are_matched_by_number_not_by_text() {
         let php = ["5.4-5.6", "8.0-8.5"];
         assert!(version_matches("8.3", &php) && version_matches("5.6", &php));
-        assert!(!version_matches("8.10", &php) && !version_matches("9.9", &php) && !version_matches("8", &php) && !version_matches("8.03", &php));
-        assert!(version_matches("12", &["10-18"]) && !version_matches("12.1", &["10-18"]) && version_matches("6.11", &["6.*"]));
-    }
-
-    #[test]
-    fn extensions_are_judged_by_the_php_version() {
-        assert!(judge_extension("mcrypt", "7.0").is_ok());
-        assert!(matches!(judge_extension("mcrypt", "8.3"), Err(ExtensionFault::Unsupported)));
-        assert!(matches!(judge_extension("redsi", "8.3"), Err(ExtensionFault::Unknown { near: Some(_) })));
-        assert!(matches!(judge_extension("homemade", "8.3"), Err(ExtensionFault::Unknown { near: None })));
+        assert!(
+            !version_matches("8.10", &php)
+                && !version_matches("9.9", &php)
+                && !version_matches("8", &php)
+                && !version_matches("8.03", &php)
+        );
+        assert!(
+            version_matches("12", &["10-18"])
+                && !version_matches("12.1", &["10-18"])
+                && version_matches("6.11", &["6.*"])
+        );
     }
 
     #[test]
     fn a_catalogue_narrows_the_language() {
-        let mut options = Options { catalogue: Some(Default::default()), ..Options::default() };
-        options.catalogue.as_mut().map(|catalogue| catalogue.runtimes.insert("php".to_owned(), vec!["8.3".to_owned()]));
+        let mut options = Options {
+            catalogue: Some(Default::default()),
+            ..Options::default()
+        };
+        options.catalogue.as_mut().map(|catalogue| {
+            catalogue
+                .runtimes
+                .insert("php".to_owned(), vec!["8.3".to_owned()])
+        });
         assert!(judge_type("php:8.3", false, &options).is_ok());
-        assert!(matches!(judge_type("php:8.2", false, &options), Err(TypeFault::NoRecipe { has }) if has == "8.3"));
-        assert!(matches!(judge_type("php:9.9", false, &options), Err(TypeFault::UnknownVersion { .. })));
+        assert!(
+            matches!(judge_type("php:8.2", false, &options), Err(TypeFault::NoRecipe { has }) if has == "8.3")
+        );
+        assert!(matches!(
+            judge_type("php:9.9", false, &options),
+            Err(TypeFault::UnknownVersion { .. })
+        ));
     }
 }

@@ -15,16 +15,21 @@
 //! ```
 
 mod app;
+mod app_parts;
 mod app_shape;
+mod app_type;
 mod build;
 mod checks;
+mod circles;
 mod codes;
 mod context;
 mod cron;
 mod duration;
 mod endpoints;
 mod expand;
+mod extensions;
 mod flavour;
+mod here;
 mod include;
 mod kinds;
 mod links;
@@ -39,21 +44,25 @@ mod places;
 pub mod plan;
 mod problem;
 mod project;
+mod raw;
 mod read;
 mod render;
 mod report;
 mod route;
 mod route_shape;
+mod routes_together;
 mod scalar;
 mod schema;
 mod service;
 mod service_shape;
 mod shape;
+mod syntax;
 mod tree;
 mod types;
 mod url;
 mod variables;
 mod web;
+mod web_shape;
 
 pub use codes::{Code, all_codes, explain};
 pub use context::RouteContext;

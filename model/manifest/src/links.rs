@@ -1,6 +1,7 @@
 //! What holds across files: relationships and their circles, mounts from services, routes' targets, the sum of disks.
 
 use crate::app::AppDraft;
+use crate::circles::{Edge, circles};
 use crate::codes;
 use crate::near::nearest;
 use crate::node::{At, Entry, Mark, Node, Val};
@@ -9,7 +10,7 @@ use crate::route::RouteDraft;
 use crate::service::{ServiceDraft, engine_name};
 use crate::shape::{Judge, listed, short};
 use crate::types::{Relationship, RouteKind};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose relationship it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,13 @@ struct Targets {
 }
 
 /// The relationships of a mapping; bad forms are complained about.
-pub(crate) fn collect(judge: &mut Judge<'_, '_>, node: &Node, at: &At, holder: Holder, links: &mut Vec<Link>) {
+pub(crate) fn collect(
+    judge: &mut Judge<'_, '_>,
+    node: &Node,
+    at: &At,
+    holder: Holder,
+    links: &mut Vec<Link>,
+) {
     let Some(written) = node.get("relationships") else {
         return;
     };
@@ -53,34 +60,63 @@ pub(crate) fn collect(judge: &mut Judge<'_, '_>, node: &Node, at: &At, holder: H
                 None => {
                     judge
                         .loader
-                        .error(codes::BAD_REFERENCE, &place, format!("service:endpoint expected, found '{}'", short(text)))
+                        .error(
+                            codes::BAD_REFERENCE,
+                            &place,
+                            format!("service:endpoint expected, found '{}'", short(text)),
+                        )
                         .expected("service:endpoint");
                     continue;
                 }
             },
             Val::Map(entries) => {
                 // What the table complained about leads nowhere anyway.
-                let odd = |entry: &Entry| !matches!(entry.key.as_str(), "service" | "endpoint") || !matches!(entry.value.value, Val::Text(_) | Val::Null);
+                let odd = |entry: &Entry| {
+                    !matches!(entry.key.as_str(), "service" | "endpoint")
+                        || !matches!(entry.value.value, Val::Text(_) | Val::Null)
+                };
                 if entries.iter().any(odd) {
                     continue;
                 }
-                let text = |key: &str| entry.value.get(key).and_then(|value| value.text()).map(str::to_owned);
-                (text("service").unwrap_or_else(|| entry.key.clone()), text("endpoint"))
+                let text = |key: &str| {
+                    entry
+                        .value
+                        .get(key)
+                        .and_then(|value| value.text())
+                        .map(str::to_owned)
+                };
+                (
+                    text("service").unwrap_or_else(|| entry.key.clone()),
+                    text("endpoint"),
+                )
             }
             _ => continue,
         };
-        links.push(Link { holder: holder.clone(), name: entry.key.clone(), at: place, service, endpoint });
+        links.push(Link {
+            holder: holder.clone(),
+            name: entry.key.clone(),
+            at: place,
+            service,
+            endpoint,
+        });
     }
 }
 
 /// `name:endpoint` with exactly one colon.
 pub(crate) fn split_reference(text: &str) -> Option<(&str, &str)> {
     let (name, endpoint) = text.split_once(':')?;
-    (!name.is_empty() && !endpoint.is_empty() && !endpoint.contains(':')).then_some((name, endpoint))
+    (!name.is_empty() && !endpoint.is_empty() && !endpoint.contains(':'))
+        .then_some((name, endpoint))
 }
 
 /// Resolves every link, fills the relationships in, and complains about what leads nowhere.
-pub(crate) fn judge(judge: &mut Judge<'_, '_>, apps: &mut [AppDraft], services: &mut [ServiceDraft], routes: &mut [RouteDraft], incomplete: bool) {
+pub(crate) fn judge(
+    judge: &mut Judge<'_, '_>,
+    apps: &mut [AppDraft],
+    services: &mut [ServiceDraft],
+    routes: &mut [RouteDraft],
+    incomplete: bool,
+) {
     let targets = targets(apps, services, incomplete);
     let mut edges: Vec<Edge> = Vec::new();
     for app in apps.iter_mut() {
@@ -89,10 +125,18 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, apps: &mut [AppDraft], services: 
                 continue;
             };
             if matches!(link.holder, Holder::Application | Holder::Web) {
-                edges.push(Edge { from: app.app.name.clone(), to: relationship.service.clone(), at: link.at.clone() });
+                edges.push(Edge {
+                    from: app.app.name.clone(),
+                    to: relationship.service.clone(),
+                    at: link.at.clone(),
+                });
             }
             let map = match &link.holder {
-                Holder::Worker(worker) => app.app.workers.get_mut(worker).and_then(|worker| worker.overrides.relationships.as_mut()),
+                Holder::Worker(worker) => app
+                    .app
+                    .workers
+                    .get_mut(worker)
+                    .and_then(|worker| worker.overrides.relationships.as_mut()),
                 Holder::Web => app.app.web.overrides.relationships.as_mut(),
                 _ => Some(&mut app.app.relationships),
             };
@@ -107,8 +151,15 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, apps: &mut [AppDraft], services: 
             let Some(relationship) = resolve(judge, &link, &targets) else {
                 continue;
             };
-            edges.push(Edge { from: service.service.name.clone(), to: relationship.service.clone(), at: link.at.clone() });
-            service.service.relationships.insert(link.name, relationship);
+            edges.push(Edge {
+                from: service.service.name.clone(),
+                to: relationship.service.clone(),
+                at: link.at.clone(),
+            });
+            service
+                .service
+                .relationships
+                .insert(link.name, relationship);
         }
     }
     circles(judge, &edges);
@@ -121,13 +172,25 @@ fn targets(apps: &[AppDraft], services: &[ServiceDraft], incomplete: bool) -> Ta
     let endpoints = |draft: &ServiceDraft| {
         draft.known.then(|| {
             let endpoints = draft.service.endpoints();
-            let default = endpoints.iter().find(|endpoint| endpoint.default).map(|endpoint| endpoint.name.clone());
-            (endpoints.into_iter().map(|endpoint| endpoint.name).collect(), default)
+            let default = endpoints
+                .iter()
+                .find(|endpoint| endpoint.default)
+                .map(|endpoint| endpoint.name.clone());
+            (
+                endpoints
+                    .into_iter()
+                    .map(|endpoint| endpoint.name)
+                    .collect(),
+                default,
+            )
         })
     };
     Targets {
         applications: apps.iter().map(|app| app.app.name.clone()).collect(),
-        services: services.iter().map(|draft| (draft.service.name.clone(), endpoints(draft))).collect(),
+        services: services
+            .iter()
+            .map(|draft| (draft.service.name.clone(), endpoints(draft)))
+            .collect(),
         incomplete,
     }
 }
@@ -137,47 +200,91 @@ fn resolve(judge: &mut Judge<'_, '_>, link: &Link, targets: &Targets) -> Option<
         let Some(endpoint) = &link.endpoint else {
             judge
                 .loader
-                .error(codes::NO_DEFAULT_ENDPOINT, &link.at, format!("the application '{}' has no default endpoint", link.service))
+                .error(
+                    codes::NO_DEFAULT_ENDPOINT,
+                    &link.at,
+                    format!("the application '{}' has no default endpoint", link.service),
+                )
                 .expected("application:http")
                 .suggest(Some(format!("{}:http", link.service)));
             return None;
         };
         if endpoint != "http" && endpoint != "php" {
-            unknown_endpoint(judge, &link.at, &link.service, endpoint, &["http".to_owned()]);
+            unknown_endpoint(
+                judge,
+                &link.at,
+                &link.service,
+                endpoint,
+                &["http".to_owned()],
+            );
             return None;
         }
-        return Some(Relationship { service: link.service.clone(), endpoint: endpoint.clone() });
+        return Some(Relationship {
+            service: link.service.clone(),
+            endpoint: endpoint.clone(),
+        });
     }
     let Some(service) = targets.services.get(&link.service) else {
-        unknown_target(judge, &link.at, &link.service, link.endpoint.as_deref(), targets);
+        unknown_target(
+            judge,
+            &link.at,
+            &link.service,
+            link.endpoint.as_deref(),
+            targets,
+        );
         return None;
     };
     let (endpoints, default) = service.as_ref()?;
     let Some(endpoint) = link.endpoint.clone().or_else(|| default.clone()) else {
         let message = format!("the service '{}' has no default endpoint", link.service);
-        judge.loader.error(codes::NO_DEFAULT_ENDPOINT, &link.at, message).expected(endpoints.join(", "));
+        judge
+            .loader
+            .error(codes::NO_DEFAULT_ENDPOINT, &link.at, message)
+            .expected(endpoints.join(", "));
         return None;
     };
     if !endpoints.contains(&endpoint) {
         unknown_endpoint(judge, &link.at, &link.service, &endpoint, endpoints);
         return None;
     }
-    Some(Relationship { service: link.service.clone(), endpoint })
+    Some(Relationship {
+        service: link.service.clone(),
+        endpoint,
+    })
 }
 
-fn unknown_target(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: Option<&str>, targets: &Targets) {
+fn unknown_target(
+    judge: &mut Judge<'_, '_>,
+    at: &At,
+    name: &str,
+    endpoint: Option<&str>,
+    targets: &Targets,
+) {
     if targets.incomplete || judge.loader.is_full() {
         return;
     }
-    let known: Vec<&str> = targets.applications.iter().map(String::as_str).chain(targets.services.keys().map(String::as_str)).collect();
-    let near = if judge.loader.has_patience() { nearest(name, known.iter().copied()) } else { None };
+    let known: Vec<&str> = targets
+        .applications
+        .iter()
+        .map(String::as_str)
+        .chain(targets.services.keys().map(String::as_str))
+        .collect();
+    let near = if judge.loader.has_patience() {
+        nearest(name, known.iter().copied())
+    } else {
+        None
+    };
     let whole = near.as_ref().map(|near| match endpoint {
         Some(endpoint) => format!("Write `{near}:{}`.", short(endpoint)),
         None => format!("Write `{near}`."),
     });
     let draft = judge
         .loader
-        .error(codes::UNKNOWN_TARGET, at, format!("no application or service '{}'", short(name)))
+        .error(
+            codes::UNKNOWN_TARGET,
+            at,
+            format!("no application or service '{}'", short(name)),
+        )
         .expected(listed(known))
         .suggest(near);
     if let Some(whole) = whole {
@@ -185,27 +292,63 @@ fn unknown_target(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: Opti
     }
 }
 
-fn unknown_endpoint(judge: &mut Judge<'_, '_>, at: &At, name: &str, endpoint: &str, known: &[String]) {
-    let near = nearest(endpoint, known.iter().map(String::as_str)).map(|near| format!("{name}:{near}"));
-    let has = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", listed(known.iter().map(String::as_str))) };
+fn unknown_endpoint(
+    judge: &mut Judge<'_, '_>,
+    at: &At,
+    name: &str,
+    endpoint: &str,
+    known: &[String],
+) {
+    let near =
+        nearest(endpoint, known.iter().map(String::as_str)).map(|near| format!("{name}:{near}"));
+    let has = if known.is_empty() {
+        "it has none".to_owned()
+    } else {
+        format!("it has {}", listed(known.iter().map(String::as_str)))
+    };
     judge
         .loader
-        .error(codes::UNKNOWN_ENDPOINT, at, format!("'{name}' has no endpoint '{}', {has}", short(endpoint)))
+        .error(
+            codes::UNKNOWN_ENDPOINT,
+            at,
+            format!("'{name}' has no endpoint '{}', {has}", short(endpoint)),
+        )
         .expected(listed(known.iter().map(String::as_str)))
         .suggest(near);
 }
 
-fn mounted_services(judge: &mut Judge<'_, '_>, app: &AppDraft, services: &[ServiceDraft], targets: &Targets) {
+fn mounted_services(
+    judge: &mut Judge<'_, '_>,
+    app: &AppDraft,
+    services: &[ServiceDraft],
+    targets: &Targets,
+) {
     for mount in &app.mount_services {
-        match services.iter().find(|draft| draft.service.name == mount.service) {
+        match services
+            .iter()
+            .find(|draft| draft.service.name == mount.service)
+        {
             Some(draft) if !draft.known || engine_name(&draft.service) == "network-storage" => {}
             Some(draft) => {
-                let message = format!("'{}' is {}, network-storage expected", mount.service, engine_name(&draft.service));
-                judge.loader.error(codes::MOUNT_SERVICE, &mount.at, message).expected("a network-storage service");
+                let message = format!(
+                    "'{}' is {}, network-storage expected",
+                    mount.service,
+                    engine_name(&draft.service)
+                );
+                judge
+                    .loader
+                    .error(codes::MOUNT_SERVICE, &mount.at, message)
+                    .expected("a network-storage service");
             }
             None if targets.applications.contains(&mount.service) => {
-                let message = format!("'{}' is an application, network-storage expected", mount.service);
-                judge.loader.error(codes::MOUNT_SERVICE, &mount.at, message).expected("a network-storage service");
+                let message = format!(
+                    "'{}' is an application, network-storage expected",
+                    mount.service
+                );
+                judge
+                    .loader
+                    .error(codes::MOUNT_SERVICE, &mount.at, message)
+                    .expected("a network-storage service");
             }
             None => unknown_target(judge, &mount.at, &mount.service, None, targets),
         }
@@ -216,13 +359,31 @@ fn mounted_services(judge: &mut Judge<'_, '_>, app: &AppDraft, services: &[Servi
 fn speaks_http(engine: &str) -> bool {
     !matches!(
         engine,
-        "mysql" | "mariadb" | "oracle-mysql" | "postgresql" | "mongodb" | "mongodb-enterprise" | "redis" | "redis-persistent" | "valkey" | "valkey-persistent"
-            | "memcached" | "kafka" | "network-storage"
+        "mysql"
+            | "mariadb"
+            | "oracle-mysql"
+            | "postgresql"
+            | "mongodb"
+            | "mongodb-enterprise"
+            | "redis"
+            | "redis-persistent"
+            | "valkey"
+            | "valkey-persistent"
+            | "memcached"
+            | "kafka"
+            | "network-storage"
     )
 }
 
-fn upstream(judge: &mut Judge<'_, '_>, route: &RouteDraft, targets: &Targets, services: &[ServiceDraft]) {
-    let (RouteKind::Upstream { upstream, endpoint }, Some(at)) = (&route.route.kind, &route.upstream_at) else {
+fn upstream(
+    judge: &mut Judge<'_, '_>,
+    route: &RouteDraft,
+    targets: &Targets,
+    services: &[ServiceDraft],
+) {
+    let (RouteKind::Upstream { upstream, endpoint }, Some(at)) =
+        (&route.route.kind, &route.upstream_at)
+    else {
         return;
     };
     if targets.applications.contains(upstream) {
@@ -234,115 +395,45 @@ fn upstream(judge: &mut Judge<'_, '_>, route: &RouteDraft, targets: &Targets, se
     match targets.services.get(upstream) {
         None => unknown_target(judge, at, upstream, Some(endpoint), targets),
         Some(None) => {}
-        Some(Some((endpoints, _))) if !endpoints.contains(endpoint) => unknown_endpoint(judge, at, upstream, endpoint, endpoints),
+        Some(Some((endpoints, _))) if !endpoints.contains(endpoint) => {
+            unknown_endpoint(judge, at, upstream, endpoint, endpoints)
+        }
         Some(Some(_)) => {
-            let engine = services.iter().find(|draft| draft.service.name == *upstream).map(|draft| engine_name(&draft.service));
+            let engine = services
+                .iter()
+                .find(|draft| draft.service.name == *upstream)
+                .map(|draft| engine_name(&draft.service));
             if let Some(engine) = engine.filter(|engine| !speaks_http(engine)) {
                 let message = format!("'{upstream}' is {engine}, which does not speak HTTP");
-                judge.loader.error(codes::UNKNOWN_ENDPOINT, at, message).expected("an application, or a service that speaks HTTP");
+                judge
+                    .loader
+                    .error(codes::UNKNOWN_ENDPOINT, at, message)
+                    .expected("an application, or a service that speaks HTTP");
             }
         }
     }
-}
-
-struct Edge {
-    from: String,
-    to: String,
-    at: At,
-}
-
-/// Circles told one by one; whoever has more sees the rest after mending these.
-const CIRCLE_SEARCHES_MAX: usize = 40;
-
-/// Every link that is part of a circle is complained about, with the circle.
-fn circles(judge: &mut Judge<'_, '_>, edges: &[Edge]) {
-    let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for edge in edges {
-        next.entry(&edge.from).or_default().push(&edge.to);
-    }
-    let suspects = edges_left_after_trimming(edges);
-    for edge in suspects.into_iter().take(CIRCLE_SEARCHES_MAX) {
-        let Some(mut chain) = way(&next, &edge.to, &edge.from) else {
-            continue;
-        };
-        chain.insert(0, &edge.from);
-        let message = format!("relationships go in a circle: {}", chain_text(&chain));
-        judge.loader.error(codes::RELATIONSHIP_CYCLE, &edge.at, message);
-    }
-}
-
-fn chain_text(chain: &[&str]) -> String {
-    if chain.len() <= 8 { chain.join(" -> ") } else { format!("{} -> … -> {}", chain[..7].join(" -> "), chain[chain.len() - 1]) }
-}
-
-/// Without the links that end nowhere: what is left lies on circles or between them.
-fn edges_left_after_trimming(edges: &[Edge]) -> Vec<&Edge> {
-    let backwards = trimmed(edges, |edge| (&edge.from, &edge.to));
-    let forwards = trimmed(edges, |edge| (&edge.to, &edge.from));
-    edges.iter().filter(|edge| [&edge.from, &edge.to].iter().all(|name| !backwards.contains(name.as_str()) && !forwards.contains(name.as_str()))).collect()
-}
-
-/// Names that nobody points at, and then those that only such names point at, and so on.
-fn trimmed<'e>(edges: &'e [Edge], ends: impl Fn(&'e Edge) -> (&'e String, &'e String)) -> BTreeSet<&'e str> {
-    let mut incoming: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut outgoing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for edge in edges {
-        let (from, to) = ends(edge);
-        incoming.entry(from).or_default();
-        *incoming.entry(to).or_default() += 1;
-        outgoing.entry(from).or_default().push(to);
-    }
-    let mut queue: Vec<&str> = incoming.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
-    let mut gone = BTreeSet::new();
-    while let Some(name) = queue.pop() {
-        gone.insert(name);
-        for to in outgoing.get(name).into_iter().flatten() {
-            if let Some(count) = incoming.get_mut(to) {
-                *count -= 1;
-                if *count == 0 {
-                    queue.push(to);
-                }
-            }
-        }
-    }
-    gone
-}
-
-/// The shortest way from one name to another, both included.
-fn way<'e>(next: &BTreeMap<&'e str, Vec<&'e str>>, from: &'e str, to: &'e str) -> Option<Vec<&'e str>> {
-    let mut before: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut queue = VecDeque::from([from]);
-    let mut seen = BTreeSet::from([from]);
-    while let Some(here) = queue.pop_front() {
-        if here == to {
-            let mut chain = vec![here];
-            let mut at = here;
-            while let Some(previous) = before.get(at) {
-                chain.push(previous);
-                at = previous;
-            }
-            chain.reverse();
-            return Some(chain);
-        }
-        for there in next.get(here).into_iter().flatten() {
-            if seen.insert(there) {
-                before.insert(there, here);
-                queue.push_back(there);
-            }
-        }
-    }
-    None
 }
 
 /// The sum of all disks against the plan, told where it is first exceeded.
-pub(crate) fn storage(judge: &mut Judge<'_, '_>, apps: &[AppDraft], services: &[ServiceDraft], options: &Options) {
+pub(crate) fn storage(
+    judge: &mut Judge<'_, '_>,
+    apps: &[AppDraft],
+    services: &[ServiceDraft],
+    options: &Options,
+) {
     if !judge.flavour.declares_storage() {
         return;
     }
-    let of_apps = apps.iter().filter_map(|draft| Some((draft.app.disk?, draft.at.of(&draft.node, "disk").mark)));
-    let of_services = services.iter().filter_map(|draft| Some((draft.service.disk?, draft.at.of(&draft.node, "disk").mark)));
+    let of_apps = apps
+        .iter()
+        .filter_map(|draft| Some((draft.app.disk?, draft.at.of(&draft.node, "disk").mark)));
+    let of_services = services
+        .iter()
+        .filter_map(|draft| Some((draft.service.disk?, draft.at.of(&draft.node, "disk").mark)));
     let disks: Vec<(u64, Mark)> = of_apps.chain(of_services).collect();
-    let total: u64 = disks.iter().fold(0, |sum, (disk, _)| sum.saturating_add(*disk));
+    let total: u64 = disks
+        .iter()
+        .fold(0, |sum, (disk, _)| sum.saturating_add(*disk));
     let plan = options.plan_storage_mb;
     if total <= plan {
         return;
@@ -356,7 +447,11 @@ pub(crate) fn storage(judge: &mut Judge<'_, '_>, apps: &[AppDraft], services: &[
         let at = At::new(*mark, "(project).disk");
         judge
             .loader
-            .error(codes::PLAN_STORAGE, &at, format!("{total} MB of disk declared, the plan has {plan}"))
+            .error(
+                codes::PLAN_STORAGE,
+                &at,
+                format!("{total} MB of disk declared, the plan has {plan}"),
+            )
             .expected(format!("at most {plan} MB in all"));
     }
 }

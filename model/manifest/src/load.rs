@@ -56,7 +56,11 @@ pub(crate) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     pub fn new(tree: &'a dyn Tree) -> Result<Loader<'a>, TreeError> {
-        let paths = tree.list()?.into_iter().map(|entry| (entry.path, entry.size)).collect();
+        let paths = tree
+            .list()?
+            .into_iter()
+            .map(|entry| (entry.path, entry.size))
+            .collect();
         Ok(Loader {
             tree,
             paths,
@@ -78,10 +82,20 @@ impl<'a> Loader<'a> {
     }
 
     /// Files below a directory, as paths of the repository.
-    pub fn below<'b>(&'b self, directory: &str) -> impl Iterator<Item = (&'b String, u64)> + use<'b, 'a> {
-        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+    pub fn below<'b>(
+        &'b self,
+        directory: &str,
+    ) -> impl Iterator<Item = (&'b String, u64)> + use<'b, 'a> {
+        let prefix = if directory.is_empty() {
+            String::new()
+        } else {
+            format!("{directory}/")
+        };
         let from = prefix.clone();
-        self.paths.range(from..).take_while(move |(path, _)| path.starts_with(&prefix)).map(|(path, size)| (path, *size))
+        self.paths
+            .range(from..)
+            .take_while(move |(path, _)| path.starts_with(&prefix))
+            .map(|(path, size)| (path, *size))
     }
 
     /// A configuration file as nodes; `None` when it is empty or was complained about.
@@ -107,9 +121,25 @@ impl<'a> Loader<'a> {
         let bytes = self.read(path, at)?;
         let file = self.files.len() as u16;
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-            self.files.push(SourceFile { path: path.to_owned(), text: String::new(), lines: Vec::new() });
-            let at = At::new(Mark { file, line: 1, column: 1 }, "(encoding)");
-            self.error(codes::NOT_UTF8, &at, "not UTF-8: the file begins with a UTF-16 byte order mark").expected("UTF-8");
+            self.files.push(SourceFile {
+                path: path.to_owned(),
+                text: String::new(),
+                lines: Vec::new(),
+            });
+            let at = At::new(
+                Mark {
+                    file,
+                    line: 1,
+                    column: 1,
+                },
+                "(encoding)",
+            );
+            self.error(
+                codes::NOT_UTF8,
+                &at,
+                "not UTF-8: the file begins with a UTF-16 byte order mark",
+            )
+            .expected("UTF-8");
             return None;
         }
         match String::from_utf8(bytes) {
@@ -118,19 +148,36 @@ impl<'a> Loader<'a> {
                     Some(rest) => rest.to_owned(),
                     None => text,
                 };
-                self.files.push(SourceFile { path: path.to_owned(), text: text.clone(), lines: Vec::new() });
+                self.files.push(SourceFile {
+                    path: path.to_owned(),
+                    text: text.clone(),
+                    lines: Vec::new(),
+                });
                 Some((file, text))
             }
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
                 let bytes = error.into_bytes();
                 let line = 1 + bytes[..good].iter().filter(|byte| **byte == b'\n').count() as u32;
-                let start = bytes[..good].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-                let column = 1 + String::from_utf8_lossy(&bytes[start..good]).chars().count() as u32;
+                let start = bytes[..good]
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1);
+                let column =
+                    1 + String::from_utf8_lossy(&bytes[start..good]).chars().count() as u32;
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                self.files.push(SourceFile { path: path.to_owned(), text, lines: Vec::new() });
+                self.files.push(SourceFile {
+                    path: path.to_owned(),
+                    text,
+                    lines: Vec::new(),
+                });
                 let at = At::new(Mark { file, line, column }, "(encoding)");
-                self.error(codes::NOT_UTF8, &at, format!("not UTF-8: byte 0x{:02X}", bytes[good])).expected("UTF-8");
+                self.error(
+                    codes::NOT_UTF8,
+                    &at,
+                    format!("not UTF-8: byte 0x{:02X}", bytes[good]),
+                )
+                .expected("UTF-8");
                 None
             }
         }
@@ -143,14 +190,34 @@ impl<'a> Loader<'a> {
             Some(at) => at.clone(),
             None => {
                 let file = loader.files.len() as u16;
-                loader.files.push(SourceFile { path: path.to_owned(), text: String::new(), lines: Vec::new() });
-                At::new(Mark { file, line: 1, column: 1 }, "(document)")
+                loader.files.push(SourceFile {
+                    path: path.to_owned(),
+                    text: String::new(),
+                    lines: Vec::new(),
+                });
+                At::new(
+                    Mark {
+                        file,
+                        line: 1,
+                        column: 1,
+                    },
+                    "(document)",
+                )
             }
         };
-        if size > FILE_BYTES_MAX || self.bytes + size > TOTAL_BYTES_MAX || self.files.len() >= usize::from(u16::MAX) {
+        if size > FILE_BYTES_MAX
+            || self.bytes + size > TOTAL_BYTES_MAX
+            || self.files.len() >= usize::from(u16::MAX)
+        {
             let at = here(self);
-            self.error(codes::FILE_TOO_LARGE, &at, format!("{path} has {size} bytes, too many for configuration"))
-                .expected(format!("at most {FILE_BYTES_MAX} bytes a file, {TOTAL_BYTES_MAX} in all"));
+            self.error(
+                codes::FILE_TOO_LARGE,
+                &at,
+                format!("{path} has {size} bytes, too many for configuration"),
+            )
+            .expected(format!(
+                "at most {FILE_BYTES_MAX} bytes a file, {TOTAL_BYTES_MAX} in all"
+            ));
             return None;
         }
         self.bytes += size;
@@ -171,30 +238,52 @@ impl<'a> Loader<'a> {
     pub fn admit_include(&mut self, at: &At) -> bool {
         self.includes += 1;
         if self.includes == INCLUDES_MAX + 1 {
-            self.error(codes::INCLUDE_TOO_MANY, at, format!("more than {INCLUDES_MAX} included files"));
+            self.error(
+                codes::INCLUDE_TOO_MANY,
+                at,
+                format!("more than {INCLUDES_MAX} included files"),
+            );
         }
         self.includes <= INCLUDES_MAX
     }
 
     pub fn note_included(&mut self, path: &str, bytes: &[u8]) {
-        self.included.insert(path.to_owned(), data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)));
+        self.included.insert(
+            path.to_owned(),
+            data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)),
+        );
     }
 
     pub fn error(&mut self, code: &'static str, at: &At, message: impl Into<String>) -> Draft<'_> {
         self.report(code, Severity::Error, at, message.into())
     }
 
-    pub fn warning(&mut self, code: &'static str, at: &At, message: impl Into<String>) -> Draft<'_> {
+    pub fn warning(
+        &mut self,
+        code: &'static str,
+        at: &At,
+        message: impl Into<String>,
+    ) -> Draft<'_> {
         self.report(code, Severity::Warning, at, message.into())
     }
 
     /// A second complaint about the same key is folded into the first.
-    fn report(&mut self, code: &'static str, severity: Severity, at: &At, message: String) -> Draft<'_> {
-        let first = self.problems.len() < PROBLEMS_MAX && self.reported.insert((at.mark, at.path.clone()));
+    fn report(
+        &mut self,
+        code: &'static str,
+        severity: Severity,
+        at: &At,
+        message: String,
+    ) -> Draft<'_> {
+        let first =
+            self.problems.len() < PROBLEMS_MAX && self.reported.insert((at.mark, at.path.clone()));
         if !first {
             return Draft { problem: None };
         }
-        let file = self.files.get(usize::from(at.mark.file)).map_or_else(String::new, |file| file.path.clone());
+        let file = self
+            .files
+            .get(usize::from(at.mark.file))
+            .map_or_else(String::new, |file| file.path.clone());
         let snippet = self.snippet(at.mark);
         self.problems.push(Problem {
             code,
@@ -209,11 +298,18 @@ impl<'a> Loader<'a> {
             remedy: codes::remedy(code).to_owned(),
             snippet,
         });
-        Draft { problem: self.problems.last_mut() }
+        Draft {
+            problem: self.problems.last_mut(),
+        }
     }
 
     /// A complaint about the repository as a whole.
-    pub fn repository_error(&mut self, code: &'static str, key: &str, message: impl Into<String>) -> Draft<'_> {
+    pub fn repository_error(
+        &mut self,
+        code: &'static str,
+        key: &str,
+        message: impl Into<String>,
+    ) -> Draft<'_> {
         self.problems.push(Problem {
             code,
             severity: Severity::Error,
@@ -227,11 +323,15 @@ impl<'a> Loader<'a> {
             remedy: codes::remedy(code).to_owned(),
             snippet: None,
         });
-        Draft { problem: self.problems.last_mut() }
+        Draft {
+            problem: self.problems.last_mut(),
+        }
     }
 
     pub fn path_of(&self, mark: Mark) -> &str {
-        self.files.get(usize::from(mark.file)).map_or("", |file| &file.path)
+        self.files
+            .get(usize::from(mark.file))
+            .map_or("", |file| &file.path)
     }
 
     /// The line of a place, shortened, without its line end.
@@ -239,15 +339,42 @@ impl<'a> Loader<'a> {
         let file = self.files.get_mut(usize::from(mark.file))?;
         if file.lines.is_empty() {
             file.lines.push(0);
-            file.lines.extend(file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
+            file.lines.extend(
+                file.text
+                    .bytes()
+                    .enumerate()
+                    .filter(|(_, byte)| *byte == b'\n')
+                    .map(|(at, _)| at + 1),
+            );
         }
         let start = *file.lines.get(mark.line.checked_sub(1)? as usize)?;
         // Of a long line the part around the column, of an endless one the beginning.
-        let skipped = if (SNIPPET_CHARS as u32..WINDOW_COLUMNS_MAX).contains(&mark.column) { mark.column as usize - SNIPPET_CHARS / 2 } else { 0 };
-        let mut rest = file.text[start..].chars().take_while(|c| !matches!(c, '\n' | '\r')).skip(skipped);
-        let shown: String = rest.by_ref().take(SNIPPET_CHARS).map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        let skipped = if (SNIPPET_CHARS as u32..WINDOW_COLUMNS_MAX).contains(&mark.column) {
+            mark.column as usize - SNIPPET_CHARS / 2
+        } else {
+            0
+        };
+        let mut rest = file.text[start..]
+            .chars()
+            .take_while(|c| !matches!(c, '\n' | '\r'))
+            .skip(skipped);
+        let shown: String = rest
+            .by_ref()
+            .take(SNIPPET_CHARS)
+            .map(|c| {
+                if c.is_control() && c != '\t' {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            })
+            .collect();
         let lead = if skipped > 0 { "…" } else { "" };
-        Some(if rest.next().is_some() { format!("{lead}{shown}…") } else { format!("{lead}{shown}") })
+        Some(if rest.next().is_some() {
+            format!("{lead}{shown}…")
+        } else {
+            format!("{lead}{shown}")
+        })
     }
 
     /// Few enough complaints that a search through a long list for "did you mean" is still worth it.
@@ -281,7 +408,9 @@ impl Draft<'_> {
     /// Adds "did you mean" when there is something near.
     pub fn suggest(mut self, suggestion: Option<String>) -> Self {
         if let (Some(problem), Some(suggestion)) = (&mut self.problem, suggestion) {
-            problem.message.push_str(&format!(", did you mean {suggestion}?"));
+            problem
+                .message
+                .push_str(&format!(", did you mean {suggestion}?"));
             problem.remedy = format!("Write `{suggestion}`.");
             problem.suggestion = Some(suggestion);
         }

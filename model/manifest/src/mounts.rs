@@ -18,7 +18,12 @@ pub(crate) struct MountService {
 }
 
 /// The `mounts` of an application, of `web` or of a worker.
-pub(crate) fn judge(judge: &mut Judge<'_, '_>, node: &Node, at: &At, services: &mut Vec<MountService>) -> Mounts {
+pub(crate) fn judge(
+    judge: &mut Judge<'_, '_>,
+    node: &Node,
+    at: &At,
+    services: &mut Vec<MountService>,
+) -> Mounts {
     let mut mounts = Mounts::new();
     let Some(written) = node.get("mounts") else {
         return mounts;
@@ -32,7 +37,10 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, node: &Node, at: &At, services: &
         };
         if let Some((key, line)) = first.get(&path) {
             let message = format!("the same path as mount {} at line {line}", short(key));
-            judge.loader.error(codes::BAD_PATH, &place, message).remedy("Remove one of the two.");
+            judge
+                .loader
+                .error(codes::BAD_PATH, &place, message)
+                .remedy("Remove one of the two.");
             continue;
         }
         first.insert(path.clone(), (entry.key.clone(), entry.at.line));
@@ -52,12 +60,26 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, node: &Node, at: &At, services: &
 /// Without outer slashes; complains about what climbs out or is empty.
 fn mount_path(judge: &mut Judge<'_, '_>, written: &str, at: &At) -> Option<String> {
     if written.split('/').any(|part| part == "..") {
-        judge.loader.error(codes::BAD_PATH, at, ".. is not allowed in the path of a mount").expected("path relative to the application");
+        judge
+            .loader
+            .error(
+                codes::BAD_PATH,
+                at,
+                ".. is not allowed in the path of a mount",
+            )
+            .expected("path relative to the application");
         return None;
     }
     let path = join_inside("", written)?;
     if path.is_empty() {
-        judge.loader.error(codes::BAD_PATH, at, "the whole application cannot be a mount").expected("path relative to the application");
+        judge
+            .loader
+            .error(
+                codes::BAD_PATH,
+                at,
+                "the whole application cannot be a mount",
+            )
+            .expected("path relative to the application");
         return None;
     }
     Some(path)
@@ -65,24 +87,56 @@ fn mount_path(judge: &mut Judge<'_, '_>, written: &str, at: &At) -> Option<Strin
 
 /// `shared:files/var`.
 fn short_form(judge: &mut Judge<'_, '_>, text: &str, at: &At) -> Option<Mount> {
-    let Some((volume, path)) = text.split_once('/').or_else(|| text.contains(':').then_some((text, ""))) else {
-        judge.loader.error(codes::BAD_VOLUME, at, format!("shared:files/PATH expected, found '{}'", short(text))).expected("shared:files/PATH");
+    let Some((volume, path)) = text
+        .split_once('/')
+        .or_else(|| text.contains(':').then_some((text, "")))
+    else {
+        judge
+            .loader
+            .error(
+                codes::BAD_VOLUME,
+                at,
+                format!("shared:files/PATH expected, found '{}'", short(text)),
+            )
+            .expected("shared:files/PATH");
         return None;
     };
     if volume != "shared:files" {
         let draft = if volume.contains(':') {
-            judge.loader.error(codes::BAD_VOLUME, at, format!("only shared:files is a volume, not '{}'", short(volume)))
+            judge.loader.error(
+                codes::BAD_VOLUME,
+                at,
+                format!("only shared:files is a volume, not '{}'", short(volume)),
+            )
         } else {
-            judge.loader.error(codes::BAD_VOLUME, at, format!("shared:files/PATH expected, found '{}'", short(text)))
+            judge.loader.error(
+                codes::BAD_VOLUME,
+                at,
+                format!("shared:files/PATH expected, found '{}'", short(text)),
+            )
         };
-        draft.expected("shared:files/PATH").suggest(volume.contains(':').then(|| format!("shared:files/{}", short(path))));
+        draft.expected("shared:files/PATH").suggest(
+            volume
+                .contains(':')
+                .then(|| format!("shared:files/{}", short(path))),
+        );
         return None;
     }
     let source_path = source_path(judge, path, at)?;
-    Some(Mount { source: MountSource::Local, source_path, service: None })
+    Some(Mount {
+        source: MountSource::Local,
+        source_path,
+        service: None,
+    })
 }
 
-fn long_form(judge: &mut Judge<'_, '_>, node: &Node, path: &str, at: &At, services: &mut Vec<MountService>) -> Option<Mount> {
+fn long_form(
+    judge: &mut Judge<'_, '_>,
+    node: &Node,
+    path: &str,
+    at: &At,
+    services: &mut Vec<MountService>,
+) -> Option<Mount> {
     let source_path = match node.get("source_path").and_then(|value| value.text()) {
         Some(written) => source_path(judge, written, &at.of(node, "source_path"))?,
         None => path.to_owned(),
@@ -98,25 +152,47 @@ fn long_form(judge: &mut Judge<'_, '_>, node: &Node, path: &str, at: &At, servic
     let service = read::text(node, "service");
     if source == MountSource::Service {
         match &service {
-            Some(service) => services.push(MountService { at: at.of(node, "service"), service: service.clone() }),
+            Some(service) => services.push(MountService {
+                at: at.of(node, "service"),
+                service: service.clone(),
+            }),
             None if node.get("service").is_none() => {
                 judge
                     .loader
-                    .error(codes::MISSING_KEY, &at.missing("service"), "required key missing: the network-storage service")
+                    .error(
+                        codes::MISSING_KEY,
+                        &at.missing("service"),
+                        "required key missing: the network-storage service",
+                    )
                     .expected("name of a network-storage service")
                     .remedy("Add `service:` with the name of a network-storage service.");
             }
             None => {}
         }
     } else if service.is_some() {
-        judge.loader.warning(codes::NOT_ALLOWED_HERE, &at.of(node, "service"), "service has no effect without source: service");
+        judge.loader.warning(
+            codes::NOT_ALLOWED_HERE,
+            &at.of(node, "service"),
+            "service has no effect without source: service",
+        );
     }
-    Some(Mount { source, source_path, service: service.filter(|_| source == MountSource::Service) })
+    Some(Mount {
+        source,
+        source_path,
+        service: service.filter(|_| source == MountSource::Service),
+    })
 }
 
 fn source_path(judge: &mut Judge<'_, '_>, written: &str, at: &At) -> Option<String> {
     if written.split('/').any(|part| part == "..") {
-        judge.loader.error(codes::BAD_PATH, at, ".. is not allowed in the path of a mount").expected("path within the source");
+        judge
+            .loader
+            .error(
+                codes::BAD_PATH,
+                at,
+                ".. is not allowed in the path of a mount",
+            )
+            .expected("path within the source");
         return None;
     }
     join_inside("", written)
@@ -127,17 +203,31 @@ fn overlap(judge: &mut Judge<'_, '_>, mounts: &Mounts, path: &str, mount: &Mount
     if mounts.len() > COMPARED_MAX {
         return;
     }
-    let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
-    let other = mounts.iter().find(|(known, other)| (within(path, known) || within(known, path)) && other.source != mount.source);
+    let within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let other = mounts.iter().find(|(known, other)| {
+        (within(path, known) || within(known, path)) && other.source != mount.source
+    });
     if let Some((known, _)) = other {
-        judge.loader.warning(codes::SHADOWED_MOUNT, at, format!("overlaps the mount '{}' of another source", short(known)));
+        judge.loader.warning(
+            codes::SHADOWED_MOUNT,
+            at,
+            format!("overlaps the mount '{}' of another source", short(known)),
+        );
     }
 }
 
 /// Local mounts live on the application's disk, where the files declare it.
 pub(crate) fn needs_disk(judge: &mut Judge<'_, '_>, mounts: &Mounts, declared: bool, at: &At) {
-    let local = mounts.values().any(|mount| mount.source == MountSource::Local);
+    let local = mounts
+        .values()
+        .any(|mount| mount.source == MountSource::Local);
     if local && !declared && judge.flavour.declares_storage() {
-        judge.loader.error(codes::MOUNT_NEEDS_DISK, at, "local mounts need disk");
+        judge
+            .loader
+            .error(codes::MOUNT_NEEDS_DISK, at, "local mounts need disk");
     }
 }

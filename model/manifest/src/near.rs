@@ -42,9 +42,17 @@ fn characters<'b>(word: &str, buffer: &'b mut [char; COMPARED_MAX]) -> &'b [char
 const CANDIDATES_MAX: usize = 700;
 
 /// The nearest candidate within a third of the word, the first of equals.
-pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
+pub(crate) fn nearest<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<String> {
     let limit = (word.chars().count() / 3).clamp(1, 4);
-    let begins = |candidate: &str| word.len() >= 4 && candidate.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    let begins = |candidate: &str| {
+        word.len() >= 4
+            && candidate
+                .get(..word.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(word))
+    };
     candidates
         .into_iter()
         .take(CANDIDATES_MAX)
@@ -61,7 +69,14 @@ mod tests {
 
     #[test]
     fn typing_slips_are_recognised() {
-        let keys = ["relationships", "passthru", "crons", "type", "name", "configuration"];
+        let keys = [
+            "relationships",
+            "passthru",
+            "crons",
+            "type",
+            "name",
+            "configuration",
+        ];
         for (slip, meant) in [
             ("relationsips", Some("relationships")),
             ("passthrough", Some("passthru")),

@@ -61,14 +61,20 @@ pub(crate) struct Archive {
 impl Node {
     pub fn new(value: Val) -> Ref {
         let children: u64 = match &value {
-            Val::List(items) => items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.value.weight)),
-            Val::Map(entries) => entries
+            Val::List(items) => items
                 .iter()
-                .fold(0, |sum: u64, entry| sum.saturating_add(entry.value.weight).saturating_add(entry.key.len() as u64 / 64)),
+                .fold(0, |sum: u64, item| sum.saturating_add(item.value.weight)),
+            Val::Map(entries) => entries.iter().fold(0, |sum: u64, entry| {
+                sum.saturating_add(entry.value.weight)
+                    .saturating_add(entry.key.len() as u64 / 64)
+            }),
             Val::Text(text) | Val::Float(text) => text.len() as u64 / 64,
             _ => 0,
         };
-        Rc::new(Node { value, weight: children.saturating_add(1) })
+        Rc::new(Node {
+            value,
+            weight: children.saturating_add(1),
+        })
     }
 
     pub fn broken() -> Ref {
@@ -107,7 +113,9 @@ impl Node {
 
     /// The value of a key that is present and not null.
     pub fn get(&self, key: &str) -> Option<&Ref> {
-        self.entry(key).map(|entry| &entry.value).filter(|value| !value.is_null())
+        self.entry(key)
+            .map(|entry| &entry.value)
+            .filter(|value| !value.is_null())
     }
 
     pub fn text(&self) -> Option<&str> {
@@ -164,13 +172,19 @@ impl Node {
             Val::Null | Val::Broken => Value::Null,
             Val::Bool(flag) => Value::Bool(*flag),
             Val::Int(number) => Value::from(*number),
-            Val::Float(text) => serde_json::from_str::<Number>(text).map_or_else(|_| Value::from(text.clone()), Value::Number),
+            Val::Float(text) => serde_json::from_str::<Number>(text)
+                .map_or_else(|_| Value::from(text.clone()), Value::Number),
             Val::Text(text) => Value::from(text.clone()),
             Val::List(items) => Value::Array(items.iter().map(|item| item.value.json()).collect()),
-            Val::Map(entries) => {
-                Value::Object(entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect::<Map<_, _>>())
+            Val::Map(entries) => Value::Object(
+                entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.value.json()))
+                    .collect::<Map<_, _>>(),
+            ),
+            Val::Archive(archive) => {
+                json!({"archive": {"directory": archive.directory, "files": archive.files}})
             }
-            Val::Archive(archive) => json!({"archive": {"directory": archive.directory, "files": archive.files}}),
         }
     }
 }
@@ -184,20 +198,32 @@ pub(crate) struct At {
 
 impl At {
     pub fn new(mark: Mark, path: impl Into<String>) -> At {
-        At { mark, path: path.into() }
+        At {
+            mark,
+            path: path.into(),
+        }
     }
 
     pub fn key(&self, entry: &Entry) -> At {
-        At { mark: entry.at, path: self.join(&entry.key) }
+        At {
+            mark: entry.at,
+            path: self.join(&entry.key),
+        }
     }
 
     /// A key that is not there: it is reported where its mapping opens.
     pub fn missing(&self, key: &str) -> At {
-        At { mark: self.mark, path: self.join(key) }
+        At {
+            mark: self.mark,
+            path: self.join(key),
+        }
     }
 
     pub fn item(&self, index: usize, item: &Item) -> At {
-        At { mark: item.at, path: format!("{}[{index}]", self.path) }
+        At {
+            mark: item.at,
+            path: format!("{}[{index}]", self.path),
+        }
     }
 
     /// The key itself when the mapping has it, otherwise the mapping.
@@ -209,6 +235,10 @@ impl At {
     }
 
     fn join(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 }

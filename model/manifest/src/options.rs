@@ -21,7 +21,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { flavour: None, strict: None, plan_storage_mb: PLAN_STORAGE_MB, catalogue: None, any_version: false }
+        Options {
+            flavour: None,
+            strict: None,
+            plan_storage_mb: PLAN_STORAGE_MB,
+            catalogue: None,
+            any_version: false,
+        }
     }
 }
 

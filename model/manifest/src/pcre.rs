@@ -26,14 +26,21 @@ pub(crate) fn check_key(judge: &mut Judge<'_, '_>, node: &Node, at: &At) {
     let outcome = parse(pattern).and_then(|cost| {
         let spent = judge.regex_cost;
         judge.regex_cost = spent.saturating_add(cost).saturating_add(COST_LEAST);
-        if spent < COST_BUDGET { compile(pattern) } else { Ok(()) }
+        if spent < COST_BUDGET {
+            compile(pattern)
+        } else {
+            Ok(())
+        }
     });
     match outcome {
         Ok(()) => {
             judge.good_regexes.insert(pattern.to_owned());
         }
         Err(fault) => {
-            judge.loader.error(codes::BAD_REGEX, at, fault).expected("regular expression (PCRE)");
+            judge
+                .loader
+                .error(codes::BAD_REGEX, at, fault)
+                .expected("regular expression (PCRE)");
         }
     }
 }
@@ -46,17 +53,24 @@ pub fn check_pcre(pattern: &str) -> Result<(), String> {
 /// Syntax and size; gives what compiling would cost.
 fn parse(pattern: &str) -> Result<u64, String> {
     if pattern.len() > PATTERN_BYTES_MAX {
-        return Err(format!("an expression of {} bytes is over the limit of {PATTERN_BYTES_MAX}", pattern.len()));
+        return Err(format!(
+            "an expression of {} bytes is over the limit of {PATTERN_BYTES_MAX}",
+            pattern.len()
+        ));
     }
     balanced(pattern)?;
     let cost = cost(pattern);
     if cost > COST_MAX {
-        return Err("the expression is too large when its repetitions are multiplied out".to_owned());
+        return Err(
+            "the expression is too large when its repetitions are multiplied out".to_owned(),
+        );
     }
     if beyond_the_engine(pattern) {
         return Ok(cost);
     }
-    Expr::parse_tree(&translate_pcre(pattern)).map(|_| cost).map_err(|error| words(&error))
+    Expr::parse_tree(&translate_pcre(pattern))
+        .map(|_| cost)
+        .map_err(|error| words(&error))
 }
 
 fn compile(pattern: &str) -> Result<(), String> {
@@ -73,7 +87,10 @@ fn compile(pattern: &str) -> Result<(), String> {
 }
 
 fn words(error: &fancy_regex::Error) -> String {
-    format!("does not compile: {}", short(error.to_string().lines().last().unwrap_or_default()))
+    format!(
+        "does not compile: {}",
+        short(error.to_string().lines().last().unwrap_or_default())
+    )
 }
 
 /// Characters of the expression with every repetition multiplied out.
@@ -92,7 +109,9 @@ fn cost(pattern: &str) -> u64 {
                 groups.push((0, 0));
                 continue;
             }
-            ')' if groups.len() > 1 => groups.pop().map_or(0, |(sum, last)| sum.saturating_add(last)),
+            ')' if groups.len() > 1 => groups
+                .pop()
+                .map_or(0, |(sum, last)| sum.saturating_add(last)),
             '{' => {
                 if let Some(times) = repetition(rest.as_str())
                     && let Some((_, last)) = groups.last_mut()
@@ -108,12 +127,19 @@ fn cost(pattern: &str) -> u64 {
             *last = atom;
         }
     }
-    groups.iter().fold(0, |sum: u64, (complete, last)| sum.saturating_add(*complete).saturating_add(*last))
+    groups.iter().fold(0, |sum: u64, (complete, last)| {
+        sum.saturating_add(*complete).saturating_add(*last)
+    })
 }
 
 /// The larger number of `3}`, `3,}` or `3,5}`.
 fn repetition(tail: &str) -> Option<u64> {
-    is_repetition(tail).then(|| tail.split('}').next()).flatten()?.split(',').filter_map(|number| number.parse().ok()).max()
+    is_repetition(tail)
+        .then(|| tail.split('}').next())
+        .flatten()?
+        .split(',')
+        .filter_map(|number| number.parse().ok())
+        .max()
 }
 
 /// Brackets outside of classes and escapes.
@@ -134,13 +160,20 @@ fn balanced(pattern: &str) -> Result<(), String> {
             }
             '[' => class(&mut characters)?,
             '(' if characters.clone().take(2).eq("?#".chars()) => {
-                characters.by_ref().find(|c| *c == ')').ok_or("comment is never closed")?;
+                characters
+                    .by_ref()
+                    .find(|c| *c == ')')
+                    .ok_or("comment is never closed")?;
             }
             '(' => {
                 depth += 1;
                 group_name(&characters.clone().take(40).collect::<String>())?;
             }
-            ')' => depth = depth.checked_sub(1).ok_or("unbalanced parenthesis: ) without (")?,
+            ')' => {
+                depth = depth
+                    .checked_sub(1)
+                    .ok_or("unbalanced parenthesis: ) without (")?
+            }
             _ => {}
         }
         // The engine recurses on groups.
@@ -148,12 +181,20 @@ fn balanced(pattern: &str) -> Result<(), String> {
             return Err("groups nested deeper than 100".to_owned());
         }
     }
-    if depth > 0 { Err("unbalanced parenthesis: ( is never closed".to_owned()) } else { Ok(()) }
+    if depth > 0 {
+        Err("unbalanced parenthesis: ( is never closed".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 /// PCRE's names are words that begin with no digit; the engine here is wider.
 fn group_name(after: &str) -> Result<(), String> {
-    let Some(rest) = after.strip_prefix("?P<").or_else(|| after.strip_prefix("?<")).or_else(|| after.strip_prefix("?'")) else {
+    let Some(rest) = after
+        .strip_prefix("?P<")
+        .or_else(|| after.strip_prefix("?<"))
+        .or_else(|| after.strip_prefix("?'"))
+    else {
         return Ok(());
     };
     if rest.starts_with(['=', '!']) {
@@ -161,7 +202,11 @@ fn group_name(after: &str) -> Result<(), String> {
     }
     let name: &str = rest.split(['>', '\'']).next().unwrap_or_default();
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || name.len() > 32 || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+    if name.is_empty()
+        || name.len() > 32
+        || name.starts_with(|c: char| c.is_ascii_digit())
+        || !name.chars().all(word)
+    {
         return Err(format!("'{}' is no name of a group", short(name)));
     }
     Ok(())
@@ -212,7 +257,17 @@ mod tests {
             let good = good.strip_suffix("(").unwrap_or(good);
             assert_eq!(check_pcre(good), Ok(()), "{good}");
         }
-        for bad in [r"\.(css|js$", r"a)", r"[abc", r"*a", r"a\", r"(?<n", r"(?P<1>a)", r"((a{1000}){1000}){1000}", r"[z-a]"] {
+        for bad in [
+            r"\.(css|js$",
+            r"a)",
+            r"[abc",
+            r"*a",
+            r"a\",
+            r"(?<n",
+            r"(?P<1>a)",
+            r"((a{1000}){1000}){1000}",
+            r"[z-a]",
+        ] {
             assert!(check_pcre(bad).is_err(), "{bad}");
         }
         assert!(cost(r"((a{10}){10}b){2,5}") > 500 && cost("abc") == 3);

@@ -28,7 +28,15 @@ fn without_verbs(pattern: &str) -> &str {
     let mut rest = pattern;
     while let Some(tail) = rest.strip_prefix("(*") {
         match tail.find(')') {
-            Some(end) if tail[..end].bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'=')) => rest = &tail[end + 1..],
+            Some(end)
+                if tail[..end].bytes().all(|byte| {
+                    byte.is_ascii_uppercase()
+                        || byte.is_ascii_digit()
+                        || matches!(byte, b'_' | b'=')
+                }) =>
+            {
+                rest = &tail[end + 1..]
+            }
             _ => return rest,
         }
     }
@@ -73,7 +81,11 @@ fn escape<'p>(tail: &'p str, out: &mut String) -> &'p str {
             None => after,
         },
         '0' => {
-            let end = after.bytes().take(2).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+            let end = after
+                .bytes()
+                .take(2)
+                .take_while(|byte| (b'0'..=b'7').contains(byte))
+                .count();
             let code = u32::from_str_radix(&after[..end], 8).unwrap_or(0);
             out.push_str(&format!("\\x{{{code:x}}}"));
             &after[end..]
@@ -142,7 +154,9 @@ fn class<'p>(tail: &'p str, out: &mut String) -> &'p str {
                 tail
             }
             '\\' => {
-                is_set = tail.starts_with(['w', 'W', 'd', 'D', 's', 'S', 'h', 'H', 'v', 'V', 'p', 'P', 'R']);
+                is_set = tail.starts_with([
+                    'w', 'W', 'd', 'D', 's', 'S', 'h', 'H', 'v', 'V', 'p', 'P', 'R',
+                ]);
                 escape(tail, out)
             }
             c => {
@@ -157,20 +171,30 @@ fn class<'p>(tail: &'p str, out: &mut String) -> &'p str {
 }
 
 fn before_set(tail: &str) -> bool {
-    tail.strip_prefix('\\').is_some_and(|escaped| escaped.starts_with(['w', 'W', 'd', 'D', 's', 'S', 'h', 'H', 'v', 'V', 'p', 'P']))
+    tail.strip_prefix('\\').is_some_and(|escaped| {
+        escaped.starts_with(['w', 'W', 'd', 'D', 's', 'S', 'h', 'H', 'v', 'V', 'p', 'P'])
+    })
 }
 
 /// Constructs that nginx runs and the engine here lacks: branch reset, recursion,
 /// relative and repeated names, whole graphemes. They are accepted on trust.
 pub(crate) fn beyond_the_engine(pattern: &str) -> bool {
-    const GROUPS: &[&str] = &["(?|", "(?R", "(?&", "(?P>", "(?+", "(?-1", "(?J", "(?C", "(*"];
+    const GROUPS: &[&str] = &[
+        "(?|", "(?R", "(?&", "(?P>", "(?+", "(?-1", "(?J", "(?C", "(*",
+    ];
     let mut rest = without_verbs(pattern);
     while let Some(c) = rest.chars().next() {
-        if GROUPS.iter().any(|group| rest.starts_with(group)) || rest.starts_with("(?") && rest[2..].starts_with(|c: char| c.is_ascii_digit()) {
+        if GROUPS.iter().any(|group| rest.starts_with(group))
+            || rest.starts_with("(?") && rest[2..].starts_with(|c: char| c.is_ascii_digit())
+        {
             return true;
         }
         if let Some(escaped) = rest.strip_prefix('\\') {
-            if escaped.starts_with(['X', 'C']) || escaped.starts_with("g{") || escaped.starts_with("k'") || escaped.starts_with("k{") {
+            if escaped.starts_with(['X', 'C'])
+                || escaped.starts_with("g{")
+                || escaped.starts_with("k'")
+                || escaped.starts_with("k{")
+            {
                 return true;
             }
             rest = &escaped[escaped.chars().next().map_or(0, char::len_utf8)..];
@@ -187,7 +211,11 @@ pub(crate) fn is_repetition(tail: &str) -> bool {
         return false;
     };
     let (low, high) = tail[..end].split_once(',').unwrap_or((&tail[..end], ""));
-    !low.is_empty() && low.bytes().chain(high.bytes()).all(|byte| byte.is_ascii_digit())
+    !low.is_empty()
+        && low
+            .bytes()
+            .chain(high.bytes())
+            .all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -212,7 +240,8 @@ mod tests {
             (r"(?<!\-lock)\.json$", "a.json", "a-lock.json"),
             (r"^[[:alpha:]-]+$", "a-b", "1"),
         ] {
-            let regex = Regex::new(&translate_pcre(pattern)).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            let regex = Regex::new(&translate_pcre(pattern))
+                .unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert!(regex.is_match(hit).expect("match"), "{pattern} {hit}");
             assert!(!regex.is_match(miss).expect("match"), "{pattern} {miss}");
         }

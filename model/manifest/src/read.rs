@@ -7,7 +7,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub(crate) fn text(node: &Node, key: &str) -> Option<String> {
-    node.get(key).and_then(|value| value.text()).map(str::to_owned)
+    node.get(key)
+        .and_then(|value| value.text())
+        .map(str::to_owned)
 }
 
 pub(crate) fn flag(node: &Node, key: &str) -> Option<bool> {
@@ -20,18 +22,30 @@ pub(crate) fn unsigned(node: &Node, key: &str) -> Option<u64> {
 
 pub(crate) fn texts(node: &Node, key: &str) -> Vec<String> {
     let items = node.get(key).map(|value| value.items()).unwrap_or_default();
-    items.iter().filter_map(|item| item.value.scalar()).collect()
+    items
+        .iter()
+        .filter_map(|item| item.value.scalar())
+        .collect()
 }
 
 /// Names to text, sorted.
 pub(crate) fn text_map(node: &Node, key: &str) -> BTreeMap<String, String> {
-    let entries = node.get(key).map(|value| value.entries()).unwrap_or_default();
-    entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.scalar()?))).collect()
+    let entries = node
+        .get(key)
+        .map(|value| value.entries())
+        .unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|entry| Some((entry.key.clone(), entry.value.scalar()?)))
+        .collect()
 }
 
 /// Names to whatever, in the order of the file.
 pub(crate) fn json_map(node: &Node) -> IndexMap<String, Value> {
-    node.entries().iter().map(|entry| (entry.key.clone(), entry.value.json())).collect()
+    node.entries()
+        .iter()
+        .map(|entry| (entry.key.clone(), entry.value.json()))
+        .collect()
 }
 
 pub(crate) fn role(node: &Node, key: &str) -> Option<Role> {
@@ -44,11 +58,19 @@ pub(crate) fn role(node: &Node, key: &str) -> Option<Role> {
 }
 
 pub(crate) fn variables(node: &Node, key: &str) -> Variables {
-    let prefixes = node.get(key).map(|value| value.entries()).unwrap_or_default();
+    let prefixes = node
+        .get(key)
+        .map(|value| value.entries())
+        .unwrap_or_default();
     prefixes
         .iter()
         .map(|prefix| {
-            let values = prefix.value.entries().iter().map(|entry| (entry.key.clone(), entry.value.json())).collect();
+            let values = prefix
+                .value
+                .entries()
+                .iter()
+                .map(|entry| (entry.key.clone(), entry.value.json()))
+                .collect();
             (prefix.key.clone(), values)
         })
         .collect()

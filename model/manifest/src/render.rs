@@ -13,7 +13,13 @@ const PLAIN: &str = "\x1b[0m";
 /// What people see: place, reason, line and remedy of each, and a count at the end.
 pub fn render_terminal(problems: &[Problem], width: usize, colour: bool) -> String {
     let width = width.max(40);
-    let paint = |style: &str, text: &str| if colour { format!("{style}{text}{PLAIN}") } else { text.to_owned() };
+    let paint = |style: &str, text: &str| {
+        if colour {
+            format!("{style}{text}{PLAIN}")
+        } else {
+            text.to_owned()
+        }
+    };
     let mut out = String::new();
     for problem in problems {
         let (letter, style) = match problem.severity {
@@ -22,7 +28,11 @@ pub fn render_terminal(problems: &[Problem], width: usize, colour: bool) -> Stri
         };
         let lines = wrap(&safe(&problem.to_string()), width - 3);
         for (index, line) in lines.iter().enumerate() {
-            let lead = if index == 0 { paint(style, letter) } else { "  ".to_owned() };
+            let lead = if index == 0 {
+                paint(style, letter)
+            } else {
+                "  ".to_owned()
+            };
             let place = problem_place(problem);
             let line = match line.strip_prefix(place.as_str()).filter(|_| index == 0) {
                 Some(rest) => format!("{}{rest}", paint(BOLD, &place)),
@@ -30,11 +40,21 @@ pub fn render_terminal(problems: &[Problem], width: usize, colour: bool) -> Stri
             };
             out.push_str(&format!("{lead} {line}\n"));
         }
-        if let Some(snippet) = problem.snippet.as_deref().filter(|snippet| !snippet.trim().is_empty()) {
+        if let Some(snippet) = problem
+            .snippet
+            .as_deref()
+            .filter(|snippet| !snippet.trim().is_empty())
+        {
             let number = problem.line.to_string();
             let room = width.saturating_sub(number.len() + 9);
-            let text: String = safe(&snippet.replace('\t', "→   ")).chars().take(room).collect();
-            out.push_str(&format!("      {} {text}\n", paint(DIM, &format!("{number} |"))));
+            let text: String = safe(&snippet.replace('\t', "→   "))
+                .chars()
+                .take(room)
+                .collect();
+            out.push_str(&format!(
+                "      {} {text}\n",
+                paint(DIM, &format!("{number} |"))
+            ));
         }
         let remedy = format!("{} ({})", problem.remedy, problem.code);
         for line in wrap(&safe(&remedy), width - 3) {
@@ -46,7 +66,11 @@ pub fn render_terminal(problems: &[Problem], width: usize, colour: bool) -> Stri
 }
 
 fn problem_place(problem: &Problem) -> String {
-    if problem.line > 0 { format!("{}:{}:{}", problem.file, problem.line, problem.column) } else { problem.file.clone() }
+    if problem.line > 0 {
+        format!("{}:{}:{}", problem.file, problem.line, problem.column)
+    } else {
+        problem.file.clone()
+    }
 }
 
 fn summary(problems: &[Problem]) -> String {
@@ -59,15 +83,27 @@ fn summary(problems: &[Problem]) -> String {
     match (errors, warnings) {
         (0, 0) => String::new(),
         (0, _) => format!("{}.\n", count(warnings, "warning")),
-        (_, 0) => format!("{}. `slipway explain CODE` tells more.\n", count(errors, "error")),
-        _ => format!("{}, {}. `slipway explain CODE` tells more.\n", count(errors, "error"), count(warnings, "warning")),
+        (_, 0) => format!(
+            "{}. `slipway explain CODE` tells more.\n",
+            count(errors, "error")
+        ),
+        _ => format!(
+            "{}, {}. `slipway explain CODE` tells more.\n",
+            count(errors, "error"),
+            count(warnings, "warning")
+        ),
     }
 }
 
 /// Without what could move a cursor or turn text around.
 pub(crate) fn safe(text: &str) -> String {
-    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}'..='\u{200f}' | '\u{feff}');
-    text.chars().map(|c| if hostile(c) { '\u{fffd}' } else { c }).collect()
+    let hostile = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
+    };
+    text.chars()
+        .map(|c| if hostile(c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Lines of at most `width` characters, broken at spaces where there are any.
@@ -133,14 +169,21 @@ mod tests {
             line: 3,
             column: 1,
             key: "x\u{1b}[2J\u{202e}".to_owned(),
-            message: "words and words and words and words and words and words and words and words".to_owned(),
+            message: "words and words and words and words and words and words and words and words"
+                .to_owned(),
             expected: None,
             suggestion: None,
             remedy: "Remove it.".to_owned(),
             snippet: Some(format!("\t{}", "y".repeat(200))),
         };
         let text = render_terminal(&[problem], 80, false);
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(
+            !text.contains('\u{1b}') && !text.contains('\u{202e}'),
+            "{text}"
+        );
     }
 }

@@ -6,8 +6,12 @@ use crate::node::Val;
 pub(crate) fn resolve(word: &str) -> Val {
     match word {
         "" | "~" | "null" | "Null" | "NULL" => return Val::Null,
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Val::Bool(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Val::Bool(false),
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
+            return Val::Bool(true);
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+            return Val::Bool(false);
+        }
         _ => {}
     }
     let first = word.as_bytes()[0];
@@ -16,7 +20,9 @@ pub(crate) fn resolve(word: &str) -> Val {
     }
     match integer(word) {
         Some(number) => Val::Int(number),
-        None if is_float(word) => Val::Float(word.replace('_', "").trim_start_matches('+').to_owned()),
+        None if is_float(word) => {
+            Val::Float(word.replace('_', "").trim_start_matches('+').to_owned())
+        }
         None => Val::Text(word.to_owned()),
     }
 }
@@ -41,7 +47,9 @@ fn integer(word: &str) -> Option<i64> {
     } else {
         plain.parse()
     };
-    number.ok().map(|number| if negative { -number } else { number })
+    number
+        .ok()
+        .map(|number| if negative { -number } else { number })
 }
 
 /// Digits with a point, and possibly an exponent after it.
@@ -54,7 +62,10 @@ fn is_float(word: &str) -> bool {
     let Some((whole, fraction)) = mantissa.split_once('.') else {
         return false;
     };
-    let digits_only = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let digits_only = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'_')
+    };
     digits_only(whole)
         && digits_only(fraction)
         && (whole.len() + fraction.len()) > 0

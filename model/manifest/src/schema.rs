@@ -25,11 +25,15 @@ struct Writer {
 
 impl Writer {
     fn new(flavour: Flavour) -> Writer {
-        Writer { flavour, definitions: Map::new() }
+        Writer {
+            flavour,
+            definitions: Map::new(),
+        }
     }
 
     fn document(mut self, title: &str, body: Value) -> Value {
-        let mut document = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title});
+        let mut document =
+            json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title});
         if let (Value::Object(document), Value::Object(body)) = (&mut document, body) {
             document.extend(body);
             self.definitions.sort_keys();
@@ -51,7 +55,11 @@ impl Writer {
         let mut properties = Map::new();
         let mut required = Vec::new();
         let flavour = self.flavour;
-        for key in table.keys.iter().filter(|key| key.flavours.contains(&flavour)) {
+        for key in table
+            .keys
+            .iter()
+            .filter(|key| key.flavours.contains(&flavour))
+        {
             let shape = self.shape(&key.shape);
             // A key without a value is a key not given.
             let mut schema = if key.required { shape } else { nullable(shape) };
@@ -63,7 +71,8 @@ impl Writer {
                 required.push(key.name);
             }
         }
-        let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+        let mut schema =
+            json!({"type": "object", "properties": properties, "additionalProperties": false});
         if !required.is_empty() {
             schema["required"] = json!(required);
         }
@@ -77,17 +86,25 @@ impl Writer {
             Shape::Text => json!({"type": "string"}),
             Shape::Scalar => json!({"type": ["string", "number", "boolean"]}),
             Shape::Bool => json!({"type": "boolean"}),
-            Shape::Int { min, max, .. } => json!({"type": "integer", "minimum": min, "maximum": max}),
+            Shape::Int { min, max, .. } => {
+                json!({"type": "integer", "minimum": min, "maximum": max})
+            }
             Shape::IntChoice { choices, .. } => json!({"enum": choices}),
             Shape::Choice(choices) => json!({"enum": choices}),
             Shape::Format { what, .. } => json!({"type": "string", "title": what}),
-            Shape::Duration { .. } => json!({"type": ["integer", "string"], "title": describe(shape)}),
+            Shape::Duration { .. } => {
+                json!({"type": ["integer", "string"], "title": describe(shape)})
+            }
             // `!archive`, whose value editors read as text.
             Shape::Archive => json!({"type": "string", "title": describe(shape)}),
             Shape::Table(table) => self.reference(table),
             Shape::List(item) => json!({"type": "array", "items": self.shape(item)}),
-            Shape::Map { value, .. } => json!({"type": "object", "additionalProperties": self.shape(value)}),
-            Shape::OneOf { shapes, .. } => json!({"anyOf": shapes.iter().map(|shape| self.shape(shape)).collect::<Vec<_>>()}),
+            Shape::Map { value, .. } => {
+                json!({"type": "object", "additionalProperties": self.shape(value)})
+            }
+            Shape::OneOf { shapes, .. } => {
+                json!({"anyOf": shapes.iter().map(|shape| self.shape(shape)).collect::<Vec<_>>()})
+            }
         }
     }
 }
@@ -101,9 +118,13 @@ fn nullable(schema: Value) -> Value {
 
 fn application(writer: &mut Writer, named: bool) -> Value {
     let mut schema = writer.table(&APPLICATION);
-    let known: Vec<String> = RUNTIMES.iter().map(|runtime| runtime.name.to_owned()).collect();
+    let known: Vec<String> = RUNTIMES
+        .iter()
+        .map(|runtime| runtime.name.to_owned())
+        .collect();
     schema["properties"]["type"] = json!({"type": "string", "pattern": format!("^({})(:.+)?$", known.join("|")), "description": "Runtime and version, such as php:8.3"});
-    let runs = json!([{"required": ["type"]}, {"required": ["stack"]}, {"required": ["toolstack"]}]);
+    let runs =
+        json!([{"required": ["type"]}, {"required": ["stack"]}, {"required": ["toolstack"]}]);
     schema["anyOf"] = runs;
     if named {
         schema["required"] = json!(["name"]);
@@ -114,7 +135,10 @@ fn application(writer: &mut Writer, named: bool) -> Value {
 fn application_file() -> Value {
     let mut writer = Writer::new(Flavour::Platform);
     let body = application(&mut writer, true);
-    writer.document("Application file (.platform.app.yaml, .magento.app.yaml)", body)
+    writer.document(
+        "Application file (.platform.app.yaml, .magento.app.yaml)",
+        body,
+    )
 }
 
 fn services(writer: &mut Writer) -> Value {
@@ -143,7 +167,11 @@ fn services_file() -> Value {
 
 fn routes(writer: &mut Writer) -> Value {
     let mut kinds = Vec::new();
-    for (name, table, companion) in [("upstream", &UPSTREAM, "upstream"), ("redirect", &REDIRECT, "to"), ("proxy", &PROXY, "to")] {
+    for (name, table, companion) in [
+        ("upstream", &UPSTREAM, "upstream"),
+        ("redirect", &REDIRECT, "to"),
+        ("proxy", &PROXY, "to"),
+    ] {
         let mut schema = writer.table(table);
         schema["properties"]["type"] = json!({"const": name});
         schema["required"] = json!(["type", companion]);
@@ -187,7 +215,10 @@ mod tests {
             let text = schema.to_string();
             for part in text.split("#/$defs/").skip(1) {
                 let definition = part.split('"').next().unwrap_or_default();
-                assert!(schema["$defs"][definition].is_object(), "{name}: {definition}");
+                assert!(
+                    schema["$defs"][definition].is_object(),
+                    "{name}: {definition}"
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One service: judged and normalised.
 
-use crate::app::{complain_about_type, firewall, resources};
+use crate::app_parts::{firewall, resources};
+use crate::app_type::complain_about_type;
 use crate::checks;
 use crate::codes;
 use crate::flavour::Flavour;
@@ -25,15 +26,33 @@ pub(crate) struct ServiceDraft {
     pub known: bool,
 }
 
-pub(crate) fn judge(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, options: &Options) -> ServiceDraft {
+pub(crate) fn judge(
+    judge: &mut Judge<'_, '_>,
+    entry: &Entry,
+    at: &At,
+    options: &Options,
+) -> ServiceDraft {
     let node = entry.value.clone();
     checks::top_name(judge, &entry.key, at);
     if !matches!(node.value, Val::Map(_)) {
         if !node.is_broken() {
             let found = node.kind();
-            judge.loader.error(codes::WRONG_TYPE, at, format!("a mapping with type expected, found {found}")).expected("a mapping with type");
+            judge
+                .loader
+                .error(
+                    codes::WRONG_TYPE,
+                    at,
+                    format!("a mapping with type expected, found {found}"),
+                )
+                .expected("a mapping with type");
         }
-        return ServiceDraft { service: blank(&entry.key), node: Node::null(), at: at.clone(), links: Vec::new(), known: false };
+        return ServiceDraft {
+            service: blank(&entry.key),
+            node: Node::null(),
+            at: at.clone(),
+            links: Vec::new(),
+            known: false,
+        };
     }
     judge.table(&node, &SERVICE, at);
     let mut service = blank(&entry.key);
@@ -45,7 +64,11 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, options: 
     service.firewall = firewall(judge, &node, at);
     service.resources = resources(&node);
     service.container_profile = read::text(&node, "container_profile");
-    service.access = node.get("access").and_then(|access| read::role(access, "ssh")).map(|role: Role| BTreeMap::from([("ssh".to_owned(), role)])).unwrap_or_default();
+    service.access = node
+        .get("access")
+        .and_then(|access| read::role(access, "ssh"))
+        .map(|role: Role| BTreeMap::from([("ssh".to_owned(), role)]))
+        .unwrap_or_default();
     if node.get("type").is_some_and(|kind| kind.text().is_some()) {
         complain_about_type(judge, &service.kind, true, &at.of(&node, "type"), options);
     }
@@ -53,7 +76,14 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, options: 
     if let Some(engine) = engine {
         if engine.name == "network-storage" && entry.key.contains('_') {
             let suggestion = entry.key.replace('_', "-");
-            judge.loader.error(codes::BAD_NAME, at, "network-storage names must be host labels (no _)").suggest(Some(suggestion));
+            judge
+                .loader
+                .error(
+                    codes::BAD_NAME,
+                    at,
+                    "network-storage names must be host labels (no _)",
+                )
+                .suggest(Some(suggestion));
         }
         if judge.flavour != Flavour::Upsun {
             disk(judge, &node, at, engine);
@@ -62,7 +92,13 @@ pub(crate) fn judge(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, options: 
     } else if let Some(written) = node.get("configuration") {
         service.configuration = written.json();
     }
-    ServiceDraft { service, node, at: at.clone(), links, known: engine.is_some() }
+    ServiceDraft {
+        service,
+        node,
+        at: at.clone(),
+        links,
+        known: engine.is_some(),
+    }
 }
 
 fn blank(name: &str) -> Service {
@@ -86,11 +122,20 @@ fn disk(judge: &mut Judge<'_, '_>, node: &Node, at: &At, engine: &EngineKind) {
     let name = engine.name;
     match (engine.disk, written) {
         (DiskRule::Forbidden { persistent }, Some(_)) => {
-            let hint = persistent.map(|persistent| format!(" ({persistent} has a disk)")).unwrap_or_default();
+            let hint = persistent
+                .map(|persistent| format!(" ({persistent} has a disk)"))
+                .unwrap_or_default();
             judge
                 .loader
-                .error(codes::BAD_DISK, &place, format!("not allowed, {name} keeps data in memory{hint}"))
-                .remedy(persistent.map_or_else(|| "Remove `disk`.".to_owned(), |persistent| format!("Remove `disk`, or use {persistent}.")));
+                .error(
+                    codes::BAD_DISK,
+                    &place,
+                    format!("not allowed, {name} keeps data in memory{hint}"),
+                )
+                .remedy(persistent.map_or_else(
+                    || "Remove `disk`.".to_owned(),
+                    |persistent| format!("Remove `disk`, or use {persistent}."),
+                ));
         }
         (DiskRule::AtLeast(least), None) => {
             judge
@@ -99,8 +144,17 @@ fn disk(judge: &mut Judge<'_, '_>, node: &Node, at: &At, engine: &EngineKind) {
                 .expected(format!("at least {least} MB"))
                 .remedy(format!("Add `disk: {}` (megabytes).", least.max(512)));
         }
-        (DiskRule::AtLeast(least), Some(value)) if value.int().is_some_and(|size| size < least as i64) => {
-            judge.loader.error(codes::BAD_DISK, &place, format!("at least {least} for {name}")).expected(format!("at least {least} MB"));
+        (DiskRule::AtLeast(least), Some(value))
+            if value.int().is_some_and(|size| size < least as i64) =>
+        {
+            judge
+                .loader
+                .error(
+                    codes::BAD_DISK,
+                    &place,
+                    format!("at least {least} for {name}"),
+                )
+                .expected(format!("at least {least} MB"));
         }
         _ => {}
     }
@@ -109,7 +163,9 @@ fn disk(judge: &mut Judge<'_, '_>, node: &Node, at: &At, engine: &EngineKind) {
 /// `configuration` judged by type, with defaults filled in.
 fn configured(judge: &mut Judge<'_, '_>, node: &Ref, at: &At, engine: &EngineKind) -> Value {
     let empty = Node::new(Val::Map(Vec::new()));
-    let written = node.get("configuration").filter(|value| matches!(value.value, Val::Map(_)));
+    let written = node
+        .get("configuration")
+        .filter(|value| matches!(value.value, Val::Map(_)));
     let place = at.of(node, "configuration");
     if node.get("configuration").is_some() && written.is_none() {
         return json!({});
@@ -119,8 +175,13 @@ fn configured(judge: &mut Judge<'_, '_>, node: &Ref, at: &At, engine: &EngineKin
         Some(table) => judge.table(written, table, &place),
         None => {
             for entry in written.entries() {
-                let message = format!("{} has no configuration that the platform knows", engine.name);
-                judge.loader.warning(codes::UNKNOWN_KEY, &place.key(entry), message);
+                let message = format!(
+                    "{} has no configuration that the platform knows",
+                    engine.name
+                );
+                judge
+                    .loader
+                    .warning(codes::UNKNOWN_KEY, &place.key(entry), message);
             }
         }
     }
@@ -132,7 +193,9 @@ fn configured(judge: &mut Judge<'_, '_>, node: &Ref, at: &At, engine: &EngineKin
             vcl(judge, written, &place);
             written.json()
         }
-        "redis" | "redis-persistent" | "valkey" | "valkey-persistent" => with_default(written, "maxmemory_policy", json!("allkeys-lru")),
+        "redis" | "redis-persistent" | "valkey" | "valkey-persistent" => {
+            with_default(written, "maxmemory_policy", json!("allkeys-lru"))
+        }
         "mercure" => {
             let mut value = with_default(written, "anonymous", json!(false));
             if let Value::Object(map) = &mut value {
@@ -160,8 +223,18 @@ struct Naming {
     noun: &'static str,
 }
 
-const SQL: Naming = Naming { list: "schemas", default: "default_schema", endpoint: "mysql", noun: "schemas" };
-const POSTGRESQL: Naming = Naming { list: "databases", default: "default_database", endpoint: "postgresql", noun: "databases" };
+const SQL: Naming = Naming {
+    list: "schemas",
+    default: "default_schema",
+    endpoint: "mysql",
+    noun: "schemas",
+};
+const POSTGRESQL: Naming = Naming {
+    list: "databases",
+    default: "default_database",
+    endpoint: "postgresql",
+    noun: "databases",
+};
 
 fn databases(judge: &mut Judge<'_, '_>, written: &Node, at: &At, naming: &Naming) -> Value {
     let given = written.get(naming.list);
@@ -172,7 +245,11 @@ fn databases(judge: &mut Judge<'_, '_>, written: &Node, at: &At, naming: &Naming
         for (index, item) in given.items().iter().enumerate() {
             let name = item.value.text().unwrap_or_default();
             if !seen.insert(name) {
-                judge.loader.error(codes::BAD_CONFIGURATION, &list_at.item(index, item), format!("'{}' is in the list already", short(name)));
+                judge.loader.error(
+                    codes::BAD_CONFIGURATION,
+                    &list_at.item(index, item),
+                    format!("'{}' is in the list already", short(name)),
+                );
             }
         }
     } else {
@@ -182,9 +259,19 @@ fn databases(judge: &mut Judge<'_, '_>, written: &Node, at: &At, naming: &Naming
     let mut endpoints = Map::new();
     match written.get("endpoints") {
         None => {
-            let privileges: Map<String, Value> = names.iter().map(|name| (name.clone(), json!("admin"))).collect();
-            let default = if names.len() == 1 { json!(names[0]) } else { Value::Null };
-            endpoints.insert(naming.endpoint.to_owned(), json!({naming.default: default, "privileges": privileges}));
+            let privileges: Map<String, Value> = names
+                .iter()
+                .map(|name| (name.clone(), json!("admin")))
+                .collect();
+            let default = if names.len() == 1 {
+                json!(names[0])
+            } else {
+                Value::Null
+            };
+            endpoints.insert(
+                naming.endpoint.to_owned(),
+                json!({naming.default: default, "privileges": privileges}),
+            );
         }
         Some(written) => {
             let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -202,16 +289,34 @@ fn databases(judge: &mut Judge<'_, '_>, written: &Node, at: &At, naming: &Naming
     value
 }
 
-fn endpoint(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, names: &BTreeSet<&str>, naming: &Naming) -> Value {
+fn endpoint(
+    judge: &mut Judge<'_, '_>,
+    entry: &Entry,
+    at: &At,
+    names: &BTreeSet<&str>,
+    naming: &Naming,
+) -> Value {
     let node = &entry.value;
     let known = |name: &str| names.contains(name);
     let privileges_at = at.of(node, "privileges");
     let mut privileges = Map::new();
-    for right in node.get("privileges").map(|value| value.entries()).unwrap_or_default() {
+    for right in node
+        .get("privileges")
+        .map(|value| value.entries())
+        .unwrap_or_default()
+    {
         if !known(&right.key) {
-            let near = if judge.loader.has_patience() { nearest(&right.key, names.iter().copied()) } else { None };
+            let near = if judge.loader.has_patience() {
+                nearest(&right.key, names.iter().copied())
+            } else {
+                None
+            };
             let message = format!("'{}' is not in {}", short(&right.key), naming.noun);
-            judge.loader.error(codes::BAD_CONFIGURATION, &privileges_at.key(right), message).expected(listed(names.iter().copied())).suggest(near);
+            judge
+                .loader
+                .error(codes::BAD_CONFIGURATION, &privileges_at.key(right), message)
+                .expected(listed(names.iter().copied()))
+                .suggest(near);
         }
         privileges.insert(right.key.clone(), right.value.json());
     }
@@ -221,7 +326,15 @@ fn endpoint(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, names: &BTreeSet<
     {
         let near = nearest(name, names.iter().copied());
         let message = format!("'{}' is not in {}", short(name), naming.noun);
-        judge.loader.error(codes::BAD_CONFIGURATION, &at.of(node, naming.default), message).expected(listed(names.iter().copied())).suggest(near);
+        judge
+            .loader
+            .error(
+                codes::BAD_CONFIGURATION,
+                &at.of(node, naming.default),
+                message,
+            )
+            .expected(listed(names.iter().copied()))
+            .suggest(near);
     }
     if default.is_none() && privileges.len() == 1 {
         default = privileges.keys().next().cloned();
@@ -231,25 +344,49 @@ fn endpoint(judge: &mut Judge<'_, '_>, entry: &Entry, at: &At, names: &BTreeSet<
 
 fn solr(judge: &mut Judge<'_, '_>, written: &Node, at: &At) -> Value {
     let cores_at = at.of(written, "cores");
-    let cores: Vec<&str> = written.get("cores").map(|cores| cores.entries()).unwrap_or_default().iter().map(|entry| entry.key.as_str()).collect();
+    let cores: Vec<&str> = written
+        .get("cores")
+        .map(|cores| cores.entries())
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| entry.key.as_str())
+        .collect();
     let known: BTreeSet<&str> = cores.iter().copied().collect();
-    for entry in written.get("cores").map(|cores| cores.entries()).unwrap_or_default() {
+    for entry in written
+        .get("cores")
+        .map(|cores| cores.entries())
+        .unwrap_or_default()
+    {
         let place = cores_at.key(entry);
         if let Some(Val::Archive(archive)) = entry.value.get("conf_dir").map(|value| &value.value) {
             let has = |name: &str| archive.files.contains_key(name);
-            let lacks = match (has("solrconfig.xml"), has("schema.xml") || has("managed-schema") || has("managed-schema.xml")) {
+            let lacks = match (
+                has("solrconfig.xml"),
+                has("schema.xml") || has("managed-schema") || has("managed-schema.xml"),
+            ) {
                 (false, _) => Some("solrconfig.xml"),
                 (true, false) => Some("schema.xml"),
                 _ => None,
             };
             if let Some(name) = lacks {
                 let message = format!("{} has no {name}", archive.directory);
-                judge.loader.error(codes::ARCHIVE_CONTENT, &place.of(&entry.value, "conf_dir"), message).expected("solrconfig.xml, schema.xml");
+                judge
+                    .loader
+                    .error(
+                        codes::ARCHIVE_CONTENT,
+                        &place.of(&entry.value, "conf_dir"),
+                        message,
+                    )
+                    .expected("solrconfig.xml, schema.xml");
             }
         }
     }
     let endpoints_at = at.of(written, "endpoints");
-    for entry in written.get("endpoints").map(|value| value.entries()).unwrap_or_default() {
+    for entry in written
+        .get("endpoints")
+        .map(|value| value.entries())
+        .unwrap_or_default()
+    {
         let Some(core) = entry.value.get("core").and_then(|core| core.text()) else {
             continue;
         };
@@ -257,13 +394,22 @@ fn solr(judge: &mut Judge<'_, '_>, written: &Node, at: &At) -> Value {
         if !implied && !known.contains(core) {
             let near = nearest(core, cores.iter().copied());
             let place = endpoints_at.key(entry).of(&entry.value, "core");
-            judge.loader.error(codes::BAD_CONFIGURATION, &place, format!("no core '{}'", short(core))).expected(listed(cores.iter().copied())).suggest(near);
+            judge
+                .loader
+                .error(
+                    codes::BAD_CONFIGURATION,
+                    &place,
+                    format!("no core '{}'", short(core)),
+                )
+                .expected(listed(cores.iter().copied()))
+                .suggest(near);
         }
     }
     let mut value = written.json();
     if let Value::Object(map) = &mut value {
         let first = cores.first().copied().unwrap_or("collection1").to_owned();
-        map.entry("endpoints").or_insert_with(|| json!({"solr": {"core": first}}));
+        map.entry("endpoints")
+            .or_insert_with(|| json!({"solr": {"core": first}}));
     }
     value
 }
@@ -273,13 +419,27 @@ fn vcl(judge: &mut Judge<'_, '_>, written: &Node, at: &At) {
     let Some(text) = written.get("vcl").and_then(|vcl| vcl.text()) else {
         return;
     };
-    let code = text.lines().map(|line| line.split(['#']).next().unwrap_or_default().trim());
+    let code = text
+        .lines()
+        .map(|line| line.split(['#']).next().unwrap_or_default().trim());
     for line in code {
-        let version = line.strip_prefix("vcl ").is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_digit()));
-        let init = line.strip_prefix("sub ").is_some_and(|rest| rest.trim_start().starts_with("vcl_init"));
+        let version = line
+            .strip_prefix("vcl ")
+            .is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+        let init = line
+            .strip_prefix("sub ")
+            .is_some_and(|rest| rest.trim_start().starts_with("vcl_init"));
         if version || init {
-            let what = if version { "a vcl version line" } else { "vcl_init" };
-            judge.loader.warning(codes::BAD_VCL, &at.of(written, "vcl"), format!("the VCL holds {what}, which the platform writes itself"));
+            let what = if version {
+                "a vcl version line"
+            } else {
+                "vcl_init"
+            };
+            judge.loader.warning(
+                codes::BAD_VCL,
+                &at.of(written, "vcl"),
+                format!("the VCL holds {what}, which the platform writes itself"),
+            );
             return;
         }
     }

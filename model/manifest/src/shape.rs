@@ -30,11 +30,23 @@ pub(crate) const DECLARING: &[Flavour] = &[Flavour::Magento, Flavour::Platform];
 pub(crate) const UPSUN: &[Flavour] = &[Flavour::Upsun];
 
 pub(crate) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
-    Key { name, shape, required: false, flavours: EVERY, doc }
+    Key {
+        name,
+        shape,
+        required: false,
+        flavours: EVERY,
+        doc,
+    }
 }
 
 pub(crate) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
-    Key { name, shape, required: true, flavours: EVERY, doc }
+    Key {
+        name,
+        shape,
+        required: true,
+        flavours: EVERY,
+        doc,
+    }
 }
 
 pub(crate) const fn only(flavours: &'static [Flavour], key: Key) -> Key {
@@ -52,19 +64,38 @@ pub(crate) enum Shape {
     /// Text, number or flag.
     Scalar,
     Bool,
-    Int { min: i64, max: i64, what: &'static str },
-    IntChoice { choices: &'static [i64], what: &'static str },
+    Int {
+        min: i64,
+        max: i64,
+        what: &'static str,
+    },
+    IntChoice {
+        choices: &'static [i64],
+        what: &'static str,
+    },
     Choice(&'static [&'static str]),
     /// Text that must pass a check.
-    Format { what: &'static str, check: Check },
+    Format {
+        what: &'static str,
+        check: Check,
+    },
     /// Whole number or text that must pass a check.
-    Duration { check: Check },
+    Duration {
+        check: Check,
+    },
     Archive,
     Table(&'static Table),
     List(&'static Shape),
     /// Keys that the author chooses.
-    Map { value: &'static Shape, check_key: Option<Check>, what: &'static str },
-    OneOf { shapes: &'static [Shape], what: &'static str },
+    Map {
+        value: &'static Shape,
+        check_key: Option<Check>,
+        what: &'static str,
+    },
+    OneOf {
+        shapes: &'static [Shape],
+        what: &'static str,
+    },
 }
 
 /// The checker's hands: where complaints go and which dialect holds.
@@ -87,21 +118,44 @@ impl Judge<'_, '_> {
         if !accepts(shape, node) {
             let what = describe(shape);
             let found = node.kind();
-            self.loader.error(codes::WRONG_TYPE, at, format!("{what} expected, found {found}")).expected(what);
+            self.loader
+                .error(
+                    codes::WRONG_TYPE,
+                    at,
+                    format!("{what} expected, found {found}"),
+                )
+                .expected(what);
             return;
         }
         match shape {
             Shape::Int { min, max, what } => {
                 let number = node.int().unwrap_or_default();
                 if number < *min || number > *max {
-                    let bound = if number < *min { format!("at least {min}") } else { format!("at most {max}") };
-                    self.loader.error(codes::BAD_VALUE, at, format!("{bound} expected, found {number}")).expected(format!("{what}, {bound}")).remedy(format!("Write a number of {bound}."));
+                    let bound = if number < *min {
+                        format!("at least {min}")
+                    } else {
+                        format!("at most {max}")
+                    };
+                    self.loader
+                        .error(
+                            codes::BAD_VALUE,
+                            at,
+                            format!("{bound} expected, found {number}"),
+                        )
+                        .expected(format!("{what}, {bound}"))
+                        .remedy(format!("Write a number of {bound}."));
                 }
             }
             Shape::IntChoice { choices, what } => {
                 let number = node.int().unwrap_or_default();
                 if !choices.contains(&number) {
-                    self.loader.error(codes::BAD_VALUE, at, format!("{what} expected, found {number}")).expected(*what);
+                    self.loader
+                        .error(
+                            codes::BAD_VALUE,
+                            at,
+                            format!("{what} expected, found {number}"),
+                        )
+                        .expected(*what);
                 }
             }
             Shape::Choice(choices) => {
@@ -109,7 +163,11 @@ impl Judge<'_, '_> {
                 if !choices.contains(&word) {
                     let all = choices.join(", ");
                     self.loader
-                        .error(codes::BAD_VALUE, at, format!("'{}' is not one of {all}", short(word)))
+                        .error(
+                            codes::BAD_VALUE,
+                            at,
+                            format!("'{}' is not one of {all}", short(word)),
+                        )
                         .expected(all.clone())
                         .suggest(nearest(word, choices.iter().copied()));
                 }
@@ -121,11 +179,20 @@ impl Judge<'_, '_> {
                     self.walk(&element.value, item, &at.item(index, element));
                 }
             }
-            Shape::Map { value, check_key, .. } => {
+            Shape::Map {
+                value, check_key, ..
+            } => {
                 for entry in node.entries() {
                     let place = at.key(entry);
                     if let Some(check) = check_key {
-                        check(self, &Node { value: Val::Text(entry.key.clone()), weight: 1 }, &place);
+                        check(
+                            self,
+                            &Node {
+                                value: Val::Text(entry.key.clone()),
+                                weight: 1,
+                            },
+                            &place,
+                        );
                     }
                     self.walk(&entry.value, value, &place);
                 }
@@ -146,14 +213,20 @@ impl Judge<'_, '_> {
             }
             let place = at.key(entry);
             match table.keys.iter().find(|key| key.name == entry.key) {
-                Some(key) if !key.flavours.contains(&self.flavour) => self.foreign_key(key.name, &place),
+                Some(key) if !key.flavours.contains(&self.flavour) => {
+                    self.foreign_key(key.name, &place)
+                }
                 // A key without a value is a key not given.
                 Some(key) if entry.value.is_null() && !key.required => {}
                 Some(key) => self.walk(&entry.value, &key.shape, &place),
                 None => self.unknown_key(&entry.key, table, &place),
             }
         }
-        for key in table.keys.iter().filter(|key| key.required && node.entry(key.name).is_none()) {
+        for key in table
+            .keys
+            .iter()
+            .filter(|key| key.required && node.entry(key.name).is_none())
+        {
             if key.flavours.contains(&self.flavour) {
                 let message = format!("required key missing: {}", describe(&key.shape));
                 self.loader
@@ -166,7 +239,13 @@ impl Judge<'_, '_> {
 
     fn foreign_key(&mut self, name: &str, at: &At) {
         let flavour = self.flavour.name();
-        self.lenient(codes::FLAVOUR_KEY, at, format!("unknown key, the {flavour} flavour has no {name}"), None, &[]);
+        self.lenient(
+            codes::FLAVOUR_KEY,
+            at,
+            format!("unknown key, the {flavour} flavour has no {name}"),
+            None,
+            &[],
+        );
     }
 
     fn unknown_key(&mut self, name: &str, table: &Table, at: &At) {
@@ -174,14 +253,36 @@ impl Judge<'_, '_> {
             self.loader.error(codes::NOT_ALLOWED_HERE, at, *reason);
             return;
         }
-        let known: Vec<&str> = table.keys.iter().filter(|key| key.flavours.contains(&self.flavour)).map(|key| key.name).collect();
+        let known: Vec<&str> = table
+            .keys
+            .iter()
+            .filter(|key| key.flavours.contains(&self.flavour))
+            .map(|key| key.name)
+            .collect();
         let suggestion = nearest(name, known.iter().copied());
-        self.lenient(codes::UNKNOWN_KEY, at, format!("unknown key '{}'", short(name)), suggestion, &known);
+        self.lenient(
+            codes::UNKNOWN_KEY,
+            at,
+            format!("unknown key '{}'", short(name)),
+            suggestion,
+            &known,
+        );
     }
 
     /// An error in strict mode, otherwise a warning.
-    fn lenient(&mut self, code: &'static str, at: &At, message: String, suggestion: Option<String>, known: &[&str]) {
-        let draft = if self.strict { self.loader.error(code, at, message) } else { self.loader.warning(code, at, message) };
+    fn lenient(
+        &mut self,
+        code: &'static str,
+        at: &At,
+        message: String,
+        suggestion: Option<String>,
+        known: &[&str],
+    ) {
+        let draft = if self.strict {
+            self.loader.error(code, at, message)
+        } else {
+            self.loader.warning(code, at, message)
+        };
         let draft = draft.suggest(suggestion);
         if !known.is_empty() {
             draft.expected(known.join(", "));
@@ -214,12 +315,22 @@ pub(crate) fn describe(shape: &Shape) -> String {
         Shape::Text => "text".to_owned(),
         Shape::Scalar => "text or a number".to_owned(),
         Shape::Bool => "true or false".to_owned(),
-        Shape::Int { what, .. } | Shape::IntChoice { what, .. } | Shape::Format { what, .. } | Shape::Map { what, .. } | Shape::OneOf { what, .. } => (*what).to_owned(),
+        Shape::Int { what, .. }
+        | Shape::IntChoice { what, .. }
+        | Shape::Format { what, .. }
+        | Shape::Map { what, .. }
+        | Shape::OneOf { what, .. } => (*what).to_owned(),
         Shape::Choice(choices) => format!("one of {}", choices.join(", ")),
         Shape::Duration { .. } => "a duration (number or text such as 5m)".to_owned(),
         Shape::Archive => "!archive of a directory".to_owned(),
         Shape::List(_) => "a list".to_owned(),
-        Shape::Table(table) => match table.keys.iter().filter(|key| key.required).map(|key| key.name).collect::<Vec<_>>() {
+        Shape::Table(table) => match table
+            .keys
+            .iter()
+            .filter(|key| key.required)
+            .map(|key| key.name)
+            .collect::<Vec<_>>()
+        {
             keys if keys.is_empty() => "a mapping".to_owned(),
             keys => format!("a mapping with {}", keys.join(" and ")),
         },
@@ -229,7 +340,12 @@ pub(crate) fn describe(shape: &Shape) -> String {
 /// Names for "expected": all of them when there are few.
 pub(crate) fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     let mut names = names.into_iter();
-    let mut text = names.by_ref().take(LISTED_MAX).map(short).collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .by_ref()
+        .take(LISTED_MAX)
+        .map(short)
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.next().is_some() {
         text.push_str(", …");
     }
@@ -241,9 +357,17 @@ const LISTED_MAX: usize = 40;
 
 /// User text within a message: bounded.
 pub(crate) fn short(text: &str) -> String {
-    if text.chars().count() <= 80 { text.to_owned() } else { text.chars().take(80).chain(['…']).collect() }
+    if text.chars().count() <= 80 {
+        text.to_owned()
+    } else {
+        text.chars().take(80).chain(['…']).collect()
+    }
 }
 
 fn sentence(doc: &str) -> String {
-    if doc.ends_with('.') { doc.to_owned() } else { format!("{doc}.") }
+    if doc.ends_with('.') {
+        doc.to_owned()
+    } else {
+        format!("{doc}.")
+    }
 }

@@ -35,7 +35,14 @@ pub struct MemoryTree(pub BTreeMap<String, Vec<u8>>);
 
 impl Tree for MemoryTree {
     fn list(&self) -> Result<Vec<TreeEntry>, TreeError> {
-        Ok(self.0.iter().map(|(path, bytes)| TreeEntry { path: path.clone(), size: bytes.len() as u64 }).collect())
+        Ok(self
+            .0
+            .iter()
+            .map(|(path, bytes)| TreeEntry {
+                path: path.clone(),
+                size: bytes.len() as u64,
+            })
+            .collect())
     }
 
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, TreeError> {

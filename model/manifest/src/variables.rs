@@ -20,8 +20,13 @@ impl Application {
     /// Size, disk, time zone, firewall and hosts are left out on purpose: they
     /// change the container, not the slug.
     pub fn build_identity_json(&self) -> Value {
-        let worker_mounts: IndexMap<&String, Value> =
-            self.workers.iter().filter_map(|(name, worker)| Some((name, mounts_json(worker.overrides.mounts.as_ref()?)))).collect();
+        let worker_mounts: IndexMap<&String, Value> = self
+            .workers
+            .iter()
+            .filter_map(|(name, worker)| {
+                Some((name, mounts_json(worker.overrides.mounts.as_ref()?)))
+            })
+            .collect();
         let mut identity = json!({
             "name": self.name,
             "type": self.kind,
@@ -60,16 +65,49 @@ impl Application {
         put("runtime", runtime_json(&self.runtime));
         put("variables", json!(self.variables));
         put("preflight", json!(self.preflight));
-        put("hooks", if build { json!({"build": self.hooks.build}) } else { json!(self.hooks) });
+        put(
+            "hooks",
+            if build {
+                json!({"build": self.hooks.build})
+            } else {
+                json!(self.hooks)
+            },
+        );
         if !build {
-            put("crons", self.crons.iter().map(|(name, cron)| (name.clone(), cron_json(cron))).collect::<Map<_, _>>().into());
+            put(
+                "crons",
+                self.crons
+                    .iter()
+                    .map(|(name, cron)| (name.clone(), cron_json(cron)))
+                    .collect::<Map<_, _>>()
+                    .into(),
+            );
         }
-        put("web", if build { mounts_only(&self.web.overrides) } else { self.web_json() });
-        let workers = self.workers.iter().map(|(name, worker)| (name.clone(), if build { mounts_only(&worker.overrides) } else { worker_json(worker) }));
+        put(
+            "web",
+            if build {
+                mounts_only(&self.web.overrides)
+            } else {
+                self.web_json()
+            },
+        );
+        let workers = self.workers.iter().map(|(name, worker)| {
+            (
+                name.clone(),
+                if build {
+                    mounts_only(&worker.overrides)
+                } else {
+                    worker_json(worker)
+                },
+            )
+        });
         put("workers", Value::Object(workers.collect()));
         put("dependencies", json!(self.dependencies));
         put("build", json!(self.build));
-        put("source", json!({"root": self.source.root, "operations": operations_json(&self.source)}));
+        put(
+            "source",
+            json!({"root": self.source.root, "operations": operations_json(&self.source)}),
+        );
         if let Some(stack) = &self.stack {
             put("stack", json!(stack));
         }
@@ -88,28 +126,41 @@ impl Application {
     }
 
     /// Relationships that a container sees: a worker's own, or the application's.
-    pub fn relationships_of(&self, worker: Option<&str>) -> &std::collections::BTreeMap<String, Relationship> {
-        self.overrides_of(worker).and_then(|overrides| overrides.relationships.as_ref()).unwrap_or(&self.relationships)
+    pub fn relationships_of(
+        &self,
+        worker: Option<&str>,
+    ) -> &std::collections::BTreeMap<String, Relationship> {
+        self.overrides_of(worker)
+            .and_then(|overrides| overrides.relationships.as_ref())
+            .unwrap_or(&self.relationships)
     }
 
     /// Mounts of the web container, or of a worker.
     pub fn mounts_of(&self, worker: Option<&str>) -> &Mounts {
-        self.overrides_of(worker).and_then(|overrides| overrides.mounts.as_ref()).unwrap_or(&self.mounts)
+        self.overrides_of(worker)
+            .and_then(|overrides| overrides.mounts.as_ref())
+            .unwrap_or(&self.mounts)
     }
 
     /// Disk of the web container, or of a worker, in MB.
     pub fn disk_of(&self, worker: Option<&str>) -> Option<u64> {
-        self.overrides_of(worker).and_then(|overrides| overrides.disk).or(self.disk)
+        self.overrides_of(worker)
+            .and_then(|overrides| overrides.disk)
+            .or(self.disk)
     }
 
     /// Variables of the web container, or of a worker.
     pub fn variables_of(&self, worker: Option<&str>) -> &Variables {
-        self.overrides_of(worker).and_then(|overrides| overrides.variables.as_ref()).unwrap_or(&self.variables)
+        self.overrides_of(worker)
+            .and_then(|overrides| overrides.variables.as_ref())
+            .unwrap_or(&self.variables)
     }
 
     /// Firewall of the web container, or of a worker.
     pub fn firewall_of(&self, worker: Option<&str>) -> Option<&Firewall> {
-        self.overrides_of(worker).and_then(|overrides| overrides.firewall.as_ref()).or(self.firewall.as_ref())
+        self.overrides_of(worker)
+            .and_then(|overrides| overrides.firewall.as_ref())
+            .or(self.firewall.as_ref())
     }
 
     fn overrides_of(&self, worker: Option<&str>) -> Option<&Overrides> {
@@ -138,7 +189,17 @@ fn runtime_json(runtime: &Runtime) -> Value {
 }
 
 fn relationships_json(relationships: &std::collections::BTreeMap<String, Relationship>) -> Value {
-    Value::Object(relationships.iter().map(|(name, to)| (name.clone(), json!(format!("{}:{}", to.service, to.endpoint)))).collect())
+    Value::Object(
+        relationships
+            .iter()
+            .map(|(name, to)| {
+                (
+                    name.clone(),
+                    json!(format!("{}:{}", to.service, to.endpoint)),
+                )
+            })
+            .collect(),
+    )
 }
 
 fn cron_json(cron: &Cron) -> Value {
@@ -152,11 +213,20 @@ fn cron_json(cron: &Cron) -> Value {
 }
 
 fn operations_json(source: &Source) -> Value {
-    Value::Object(source.operations.iter().map(|(name, command)| (name.clone(), json!({"command": command}))).collect())
+    Value::Object(
+        source
+            .operations
+            .iter()
+            .map(|(name, command)| (name.clone(), json!({"command": command})))
+            .collect(),
+    )
 }
 
 fn mounts_only(overrides: &Overrides) -> Value {
-    overrides.mounts.as_ref().map_or_else(|| json!({}), |mounts| json!({"mounts": mounts_json(mounts)}))
+    overrides.mounts.as_ref().map_or_else(
+        || json!({}),
+        |mounts| json!({"mounts": mounts_json(mounts)}),
+    )
 }
 
 fn worker_json(worker: &Worker) -> Value {
@@ -169,7 +239,10 @@ fn merge_overrides(value: &mut Value, overrides: &Overrides) {
     if let (Value::Object(map), Value::Object(own)) = (value, json!(overrides)) {
         map.extend(own);
         if let Some(relationships) = &overrides.relationships {
-            map.insert("relationships".to_owned(), relationships_json(relationships));
+            map.insert(
+                "relationships".to_owned(),
+                relationships_json(relationships),
+            );
         }
     }
 }

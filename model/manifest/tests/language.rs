@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use support::Folder;
 
 fn here(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/language").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/language")
+        .join(name)
 }
 
 /// Compares, or with `SLIPWAY_BLESS=1` accepts.
@@ -18,13 +20,24 @@ fn golden(path: &Path, found: &str) {
         return;
     }
     let wanted = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(found, wanted, "{} differs; accept it with SLIPWAY_BLESS=1", path.display());
+    assert_eq!(
+        found,
+        wanted,
+        "{} differs; accept it with SLIPWAY_BLESS=1",
+        path.display()
+    );
 }
 
 #[test]
 fn every_key_of_the_language_is_understood() {
     for name in ["platform", "upsun"] {
-        let report = check(&Folder::open(&here(name)), &Options { plan_storage_mb: 20_000, ..Options::default() });
+        let report = check(
+            &Folder::open(&here(name)),
+            &Options {
+                plan_storage_mb: 20_000,
+                ..Options::default()
+            },
+        );
         assert!(report.problems.is_empty(), "{name}: {:#?}", report.problems);
         let project = serde_json::to_string_pretty(&report.project).expect("JSON");
         golden(&here(&format!("{name}.json")), &format!("{project}\n"));
@@ -36,13 +49,24 @@ fn tree(kind: &str, text: &str) -> MemoryTree {
     let files = match kind {
         "app" => vec![(".platform.app.yaml", format!("{head}{text}"))],
         "whole" => vec![(".platform.app.yaml", text.to_owned())],
-        "services" => vec![(".platform.app.yaml", head.to_owned()), (".platform/services.yaml", text.to_owned())],
-        "routes" => vec![(".platform.app.yaml", head.to_owned()), (".platform/routes.yaml", text.to_owned())],
+        "services" => vec![
+            (".platform.app.yaml", head.to_owned()),
+            (".platform/services.yaml", text.to_owned()),
+        ],
+        "routes" => vec![
+            (".platform.app.yaml", head.to_owned()),
+            (".platform/routes.yaml", text.to_owned()),
+        ],
         "applications" => vec![(".platform/applications.yaml", text.to_owned())],
         "upsun" => vec![(".upsun/config.yaml", text.to_owned())],
         other => panic!("kind {other}"),
     };
-    MemoryTree(files.into_iter().map(|(path, text)| (path.to_owned(), text.into_bytes())).collect())
+    MemoryTree(
+        files
+            .into_iter()
+            .map(|(path, text)| (path.to_owned(), text.into_bytes()))
+            .collect(),
+    )
 }
 
 #[test]

@@ -33,14 +33,21 @@ fn line(change: &Change) -> String {
         ChangeKind::Removed => '-',
         ChangeKind::Changed => '~',
     };
-    let what = if change.what.is_empty() { String::new() } else { format!(" {}", change.what) };
+    let what = if change.what.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", change.what)
+    };
     let values = match (&change.from, &change.to) {
         (Some(from), Some(to)) => format!(" {from} -> {to}"),
         (None, Some(to)) => format!(" {to}"),
         (Some(from), None) => format!(" (was {from})"),
         (None, None) => String::new(),
     };
-    format!("{sign} {}{what}{values}: {}, {}", change.subject, change.consequence, change.why)
+    format!(
+        "{sign} {}{what}{values}: {}, {}",
+        change.subject, change.consequence, change.why
+    )
 }
 
 /// What a push prints before anything happens.
@@ -51,13 +58,20 @@ pub fn render_plan_terminal(plan: &TopologyPlan, width: usize, colour: bool) -> 
         return "No change to applications, services or routes.\n".to_owned();
     }
     for change in &plan.changes {
-        for (index, text) in wrap(&safe(&line(change)), width - 2).into_iter().enumerate() {
+        for (index, text) in wrap(&safe(&line(change)), width - 2)
+            .into_iter()
+            .enumerate()
+        {
             out.push_str(&format!("{}{text}\n", if index == 0 { "" } else { "  " }));
         }
     }
     if !plan.needs_consent.is_empty() {
         out.push_str("Data would be destroyed:\n");
-        let problems: Vec<_> = plan.needs_consent.iter().map(|destruction| destruction.problem.clone()).collect();
+        let problems: Vec<_> = plan
+            .needs_consent
+            .iter()
+            .map(|destruction| destruction.problem.clone())
+            .collect();
         out.push_str(&render_terminal(&problems, width, colour));
     }
     if !plan.refusals.is_empty() {

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 pub fn shared() -> PathBuf {
     if let Some(path) = std::env::var_os("SLIPWAY_SHARED") {
         let path = PathBuf::from(path);
-        assert!(path.join("corpus").is_dir(), "SLIPWAY_SHARED={} holds no folder corpus", path.display());
+        assert!(
+            path.join("corpus").is_dir(),
+            "SLIPWAY_SHARED={} holds no folder corpus",
+            path.display()
+        );
         return path;
     }
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -32,25 +36,42 @@ impl Folder {
         let mut files = BTreeMap::new();
         let mut pending = vec![root.to_path_buf()];
         while let Some(folder) = pending.pop() {
-            for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            for entry in std::fs::read_dir(&folder)
+                .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            {
                 let entry = entry.expect("entry");
                 let kind = entry.file_type().expect("type");
                 if kind.is_dir() {
                     pending.push(entry.path());
                 } else if kind.is_file() {
                     let path = entry.path();
-                    let name = path.strip_prefix(root).expect("below the root").to_str().expect("UTF-8").to_owned();
+                    let name = path
+                        .strip_prefix(root)
+                        .expect("below the root")
+                        .to_str()
+                        .expect("UTF-8")
+                        .to_owned();
                     files.insert(name, entry.metadata().expect("metadata").len());
                 }
             }
         }
-        Folder { root: root.to_path_buf(), files }
+        Folder {
+            root: root.to_path_buf(),
+            files,
+        }
     }
 }
 
 impl Tree for Folder {
     fn list(&self) -> Result<Vec<TreeEntry>, TreeError> {
-        Ok(self.files.iter().map(|(path, size)| TreeEntry { path: path.clone(), size: *size }).collect())
+        Ok(self
+            .files
+            .iter()
+            .map(|(path, size)| TreeEntry {
+                path: path.clone(),
+                size: *size,
+            })
+            .collect())
     }
 
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, TreeError> {
@@ -58,7 +79,8 @@ impl Tree for Folder {
         if size > limit {
             return Err(TreeError::TooLarge { limit });
         }
-        std::fs::read(self.root.join(path)).map_err(|error| TreeError::Unreadable(error.to_string()))
+        std::fs::read(self.root.join(path))
+            .map_err(|error| TreeError::Unreadable(error.to_string()))
     }
 }
 
@@ -66,6 +88,10 @@ impl Tree for Folder {
 #[allow(dead_code, reason = "each test takes what it needs")]
 pub fn processor_time() -> std::time::Duration {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
-    let nanoseconds = statistics.split(' ').next().and_then(|first| first.parse().ok()).expect("nanoseconds");
+    let nanoseconds = statistics
+        .split(' ')
+        .next()
+        .and_then(|first| first.parse().ok())
+        .expect("nanoseconds");
     std::time::Duration::from_nanos(nanoseconds)
 }
