@@ -193,6 +193,41 @@ mod tests {
         assert_eq!((held.requests(), held.bytes(), held.per_client.len()), (0, 0, 0));
     }
 
+    impl Counter for loom::sync::atomic::AtomicU64 {
+        fn load(&self) -> u64 {
+            self.load(Ordering::Acquire)
+        }
+        fn replace(&self, old: u64, new: u64) -> Result<u64, u64> {
+            self.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+        }
+    }
+
+    /// Every interleaving of two environments that take and give back at once.
+    #[test]
+    fn the_budget_is_never_exceeded_and_never_leaks() {
+        let mut model = loom::model::Builder::new();
+        // Most mistakes of such code need two switches; without a bound the search takes minutes.
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let counter = || loom::sync::atomic::AtomicU64::new(0);
+            let budget = std::sync::Arc::new(Budget::of(counter(), counter(), 2, 10));
+            let take = |budget: &Budget<loom::sync::atomic::AtomicU64>, bytes: u64| {
+                if budget.take(bytes).is_ok() {
+                    let (requests, held) = budget.held();
+                    assert!(requests <= 2 && held <= 10, "{requests} {held}");
+                    budget.give_back(bytes);
+                }
+            };
+            let other = {
+                let budget = std::sync::Arc::clone(&budget);
+                loom::thread::spawn(move || take(&budget, 6))
+            };
+            take(&budget, 5);
+            other.join().unwrap();
+            assert_eq!(budget.held(), (0, 0));
+        });
+    }
+
     #[test]
     fn a_budget_that_lacks_bytes_gives_the_request_back() {
         let budget = Budget::new(2, 10);

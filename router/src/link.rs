@@ -112,7 +112,7 @@ impl Link {
         reports.send(hello).await.map_err(|e| e.to_string())?;
         let opened = tokio::time::timeout(SILENCE_MAX, client.watch(ReceiverStream::new(waiting))).await;
         let mut orders = opened.map_err(|_| "it does not answer".to_string())?.map_err(|e| e.to_string())?.into_inner();
-        let mut last: Option<RouterState> = None;
+        let (mut last, mut was_busy): (Option<RouterState>, bool) = (None, false);
         let mut tick = tokio::time::interval(ACK_PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -122,15 +122,17 @@ impl Link {
                         let json = self.take(order, number).await;
                         self.save(json).await;
                         last = Some(self.acknowledge(&reports).await?);
+                        was_busy = true;
                     }
                     None => return Ok(Followed::Ended("it closed the stream".into())),
                 },
                 _ = tick.tick(), if last.is_some() => {
-                    let state = self.front.tables.state();
-                    let changed = last.as_ref().is_some_and(|last| last.environments != state.environments);
-                    if changed || self.front.tables.is_busy() && last.as_ref() != Some(&state) {
+                    let busy = self.front.tables.is_busy();
+                    // Once more after the last: that nothing is under way any more is what the driver waits for.
+                    if (busy || was_busy) && last.as_ref().is_some_and(|last| last.environments != self.front.tables.state().environments) {
                         last = Some(self.acknowledge(&reports).await?);
                     }
+                    was_busy = busy;
                 }
                 () = self.front.catch_up.notified() => return Ok(Followed::Asked),
                 Ok(()) = self.identity.changed() => return Ok(Followed::Asked),

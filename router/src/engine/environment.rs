@@ -212,6 +212,9 @@ impl Environment {
             let inner = self.lock();
             inner.waiters.iter().map(|(id, waiter)| (*id, Arc::clone(&waiter.connection))).collect()
         };
+        if waiting.is_empty() {
+            return 0;
+        }
         let left = gone(waiting.iter().map(|(_, connection)| connection.as_ref()));
         for index in &left {
             let mut inner = self.lock();

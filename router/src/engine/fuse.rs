@@ -281,6 +281,72 @@ impl Body for ForwardedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Budget;
+    use crate::engine::tables::Tables;
+    use slipway_model::route::{Gate, HoldLimits, RouteEnvironment, RouteTable};
+    use std::collections::BTreeMap;
+    use std::sync::atomic::AtomicUsize;
+
+    fn table(version: u64, epoch: u64, gate: Gate) -> RouteTable {
+        let environment = RouteEnvironment {
+            id: "shop".parse().unwrap(),
+            project: "p1".parse().unwrap(),
+            epoch: Epoch(epoch),
+            gate,
+            release: "rel-a".parse().unwrap(),
+            routes: vec![],
+            pools: BTreeMap::new(),
+            hold: HoldLimits::default(),
+            cluster: String::new(),
+            restrict_robots: false,
+            shells: vec![],
+        };
+        RouteTable { version, environments: vec![environment] }
+    }
+
+    /// Many connections race with the table: when `apply` has returned, none of them writes a first byte any more.
+    #[test]
+    fn after_a_table_was_applied_no_first_byte_of_an_older_epoch_is_written() {
+        let clock = Arc::new(Clock::default());
+        clock.beat();
+        let tables = Tables::new(Arc::clone(&clock), Arc::new(Budget::new(10, 1000)));
+        tables.apply(table(1, 1, Gate::Open)).unwrap();
+        let environment = tables.environment(&"shop".parse().unwrap()).unwrap();
+        let (applied, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    loop {
+                        let slot = FuseSlot::default();
+                        let fuse = Fuse::new(Arc::clone(&environment), Epoch(1), Arc::clone(&clock), None, None);
+                        slot.arm(Arc::clone(&fuse));
+                        let write = slot.write(|| {
+                            assert!(!applied.load(Ordering::SeqCst), "a first byte after the table");
+                            written.fetch_add(1, Ordering::SeqCst);
+                            Poll::Ready(Ok(1))
+                        });
+                        match write {
+                            Poll::Ready(Ok(_)) => assert!(fuse.sent()),
+                            _ => {
+                                assert_eq!(fuse.failed(), Failed::Fenced);
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+            while written.load(Ordering::SeqCst) < 1000 {
+                std::thread::yield_now();
+            }
+            tables.apply(table(2, 2, Gate::Frozen)).unwrap();
+            applied.store(true, Ordering::SeqCst);
+        });
     }
 }

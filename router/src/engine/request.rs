@@ -120,8 +120,14 @@ impl Front {
                 Err(refused) => return refused.map(|refusal| refuse(&matched, refusal)).ok_or(ClientGone),
             };
             outgoing.was_held = held_since.is_some();
-            // While it waited the table may have changed.
-            let Some((matched, _)) = self.find(destination).filter(|(again, _)| again.environment.epoch() == pass.epoch) else { continue };
+            let matched = match released {
+                None => matched,
+                // While it waited the table has changed.
+                Some(_) => match self.find(destination).filter(|(again, _)| again.environment.epoch() == pass.epoch) {
+                    Some((again, _)) => again,
+                    None => continue,
+                },
+            };
             if matched.members().is_empty() {
                 environment.count_refused();
                 return Ok(with_environment(answer::unavailable("nothing runs behind this address"), &matched));

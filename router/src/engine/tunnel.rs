@@ -116,14 +116,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<R, W> {
                 },
             }
         }
-        match tokio::time::timeout(BORDER_TIME_MAX, self.to_border(&mut buffer)).await {
+        match tokio::time::timeout(BORDER_TIME_MAX, self.finish_frame(&mut buffer)).await {
             Ok(Ok(())) => Ended::InOrder,
             _ => Ended::BySide,
         }
     }
 
     /// Carries the rest of the frame that is on its way; what follows it stays unread or is dropped.
-    async fn to_border(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+    async fn finish_frame(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         while !self.frames.at_border() {
             let n = self.from.read(buffer).await?;
             if n == 0 {

@@ -164,7 +164,7 @@ impl FlipModel {
         let fence = !self.is(Mistake::DropTheFence);
         match step {
             Step::Close => !(fence && state.old.fenced) && state.old.before == Endpoint::Open,
-            Step::Snapshot => !(fence && state.old.fenced) && !state.old.snapshot,
+            Step::Snapshot => !(state.old.snapshot || fence && state.old.fenced),
             Step::Start => !(fence && state.new.fenced) && (state.new.process == Process::Created || !fence && state.new.process == Process::Stopped && state.new.hook == Hook::Waiting),
             Step::Hook => !(fence && state.new.fenced) && state.new.process == Process::Started && state.new.hook == Hook::Waiting,
             Step::Open => !(fence && state.new.fenced) && state.new.hook == Hook::Succeeded && state.new.process == Process::Started && state.new.endpoint == Endpoint::Unused,
