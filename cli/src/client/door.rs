@@ -44,7 +44,7 @@ impl Door {
     }
 
     /// Turns the platform's refusal into a failure to do `what`.
-    pub fn failed(&self, what: impl Into<String>) -> impl FnOnce(tonic::Status) -> Failure + use<> {
+    pub fn failed<T: Into<String>>(&self, what: T) -> impl FnOnce(tonic::Status) -> Failure + use<T> {
         let (what, address) = (format!("could not {}", what.into()), self.address.clone());
         move |status| refusal(&what, &address, &status)
     }
