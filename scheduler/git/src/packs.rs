@@ -4,7 +4,6 @@ use crate::program;
 use crate::session::Session;
 use anyhow::{Context, bail, ensure};
 use futures::future::BoxFuture;
-use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use slipway_model::ids::{PackId, ProjectId};
 use slipway_proto::api::PackRef;
@@ -14,9 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
-
-/// Packs fetched at a time: a new node hydrates thousands, each a short wait.
-const FETCHES_AT_ONCE: usize = 4;
 
 /// Where packs live for good. The doors ask for no more than this of an object store.
 pub trait PackStore: Send + Sync + 'static {
@@ -74,11 +70,9 @@ impl Packs {
                 wanted.push((id, cached));
             }
             fetched = !missing.is_empty();
-            let fetches = missing.iter().map(|(id, cached)| async move {
-                self.fetch(project, id, cached).await.with_context(|| format!("fetch pack {id}"))
-            });
-            let mut fetches = futures::stream::iter(fetches).buffer_unordered(FETCHES_AT_ONCE);
-            while fetches.try_next().await?.is_some() {}
+            for (id, cached) in &missing {
+                self.fetch(project, id, cached).await.with_context(|| format!("fetch pack {id}"))?;
+            }
             for (id, cached) in wanted {
                 for extension in ["idx", "pack"] {
                     let target = to.join(format!("pack-{id}.{extension}"));
