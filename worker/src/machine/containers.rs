@@ -3,6 +3,7 @@
 use super::cgroup::{self, Metrics};
 use super::daemon::{Daemon, MESSAGE_BYTES_MAX};
 use super::error::{Error, Result};
+use super::logs::{self, Logs};
 use super::places::Places;
 use super::rootfs;
 use super::spec;
@@ -26,12 +27,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
-/// A container's output; the shim appends to it and we empty it beyond, keeping the tail.
-pub const LOG_BYTES_MAX: u64 = 100 << 20;
-/// What is kept when a log is emptied.
-const LOG_TAIL_BYTES: u64 = 1 << 20;
-/// Between two looks at the logs' sizes.
-const LOG_WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// After SIGKILL the kernel may still write back pages; more than this is a broken machine.
 const KILL_TIME_MAX: Duration = Duration::from_secs(30);
 /// Events wait here for a slow reader; then the stream waits, and containerd buffers.
@@ -117,6 +112,7 @@ pub struct Containers {
     channel: Channel,
     pub(crate) places: Arc<Places>,
     namespace: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
+    logs: Arc<Logs>,
 }
 
 impl Containers {
@@ -127,8 +123,9 @@ impl Containers {
         let channel = containerd_client::connect(&socket).await.map_err(|e| unreachable(e.to_string()))?;
         let places = Arc::new(daemon.places().clone());
         let namespace = places.namespace().parse().map_err(|_| unreachable("the namespace is not ASCII".into()))?;
-        let containers = Containers { channel, places, namespace };
+        let containers = Containers { channel, places, namespace, logs: Arc::default() };
         containers.make_namespace().await?;
+        containers.adopt().await?;
         Ok(containers)
     }
 
@@ -169,7 +166,7 @@ impl Containers {
             Status::Created => self.delete_task(id).await?,
             Status::Absent => return Err(Error::Invalid(format!("container {id} does not exist: create it first"))),
         }
-        let url = file_url(log)?;
+        let url = self.log_url(log)?;
         let request = CreateTaskRequest { container_id: id.into(), stdout: url.clone(), stderr: url, ..Default::default() };
         self.tasks().create(self.request(request)).await.map_err(Error::call(format!("create the process of {id}")))?;
         let request = StartRequest { container_id: id.into(), ..Default::default() };
@@ -219,7 +216,6 @@ impl Containers {
     pub async fn delete(&self, id: &str) -> Result<()> {
         self.delete_task(id).await?;
         let request = DeleteContainerRequest { id: id.into() };
-        let _ = std::fs::remove_dir_all(self.places.pipes().join(id));
         absent_is_fine(self.records().delete(self.request(request)).await, format!("delete container {id}"))
     }
 
@@ -296,19 +292,6 @@ impl Containers {
         Ok(receive)
     }
 
-    /// Keep the logs below a directory within [`LOG_BYTES_MAX`] each, until the future is dropped.
-    pub async fn bound_logs(&self, directory: &Path) {
-        loop {
-            tokio::time::sleep(LOG_WATCH_INTERVAL).await;
-            let Ok(entries) = std::fs::read_dir(directory) else { continue };
-            for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-                if let Err(error) = bound_log(&path, LOG_BYTES_MAX) {
-                    tracing::warn!(%error, "a log could not be shortened");
-                }
-            }
-        }
-    }
-
     pub(crate) fn tasks(&self) -> TasksClient<Channel> {
         TasksClient::new(self.channel.clone())
     }
@@ -362,6 +345,32 @@ impl Containers {
         }
     }
 
+    /// Watch the logs that exist, and end what a worker before us left behind.
+    async fn adopt(&self) -> Result<()> {
+        let tasks = self.tasks().list(self.request(ListTasksRequest::default())).await.map_err(Error::call("list tasks"))?;
+        for task in tasks.into_inner().tasks {
+            // The list leaves the outputs out; a look at each has them.
+            if let Some(log) = self.process(&task.id, "").await?.and_then(|p| p.stdout.strip_prefix("file://").map(PathBuf::from)) {
+                self.logs.add(log);
+            }
+        }
+        tokio::spawn(logs::watch(Arc::downgrade(&self.logs)));
+        let containers = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = containers.end_abandoned().await {
+                tracing::warn!(%error, "processes of a former worker could not be ended");
+            }
+        });
+        Ok(())
+    }
+
+    /// `file:///path`, which the shim opens itself, so that output needs no worker; from now on its length is watched.
+    pub(crate) fn log_url(&self, log: &Path) -> Result<String> {
+        let url = logs::file_url(log)?;
+        self.logs.add(log.to_path_buf());
+        Ok(url)
+    }
+
     async fn make_namespace(&self) -> Result<()> {
         let namespace = Namespace { name: self.places.namespace(), labels: HashMap::new() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
@@ -400,16 +409,6 @@ pub(crate) fn went_away(status: &tonic::Status) -> bool {
         || (status.code() == Code::Unknown && status.message().contains("transport"))
 }
 
-/// `file:///path`, which the shim opens itself, so that output needs no worker.
-pub(crate) fn file_url(log: &Path) -> Result<String> {
-    let text = log.to_str().filter(|text| text.starts_with('/') && !text.contains(['?', '#', '%', ' ']));
-    let text = text.ok_or_else(|| Error::Invalid(format!("{} cannot be a log file: it must be a plain absolute path", log.display())))?;
-    if let Some(parent) = log.parent() {
-        std::fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
-    }
-    Ok(format!("file://{text}"))
-}
-
 pub(crate) fn absent_is_fine<T>(reply: std::result::Result<T, tonic::Status>, what: String) -> Result<()> {
     match reply {
         Ok(_) => Ok(()),
@@ -443,45 +442,4 @@ fn read_event(event: &Any) -> Option<Event> {
         return Some(Event::OutOfMemory { id: oom.container_id });
     }
     None
-}
-
-/// Shorten a file that others append to: its tail is kept. Lines written in between may be lost.
-pub fn bound_log(path: &Path, bytes_max: u64) -> Result<bool> {
-    use std::io::{Read, Seek, SeekFrom, Write};
-    let mut file = std::fs::OpenOptions::new().read(true).append(true).open(path).map_err(Error::io("open", path))?;
-    let length = file.metadata().map_err(Error::io("look at", path))?.len();
-    if length <= bytes_max {
-        return Ok(false);
-    }
-    let keep = LOG_TAIL_BYTES.min(bytes_max / 2);
-    let mut tail = Vec::new();
-    file.seek(SeekFrom::Start(length - keep)).map_err(Error::io("read", path))?;
-    (&mut file).take(keep).read_to_end(&mut tail).map_err(Error::io("read", path))?;
-    let from = tail.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    file.set_len(0).map_err(Error::io("shorten", path))?;
-    file.write_all(&tail[from..]).map_err(Error::io("write", path))?;
-    Ok(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_that_grew_too_long_keeps_whole_lines_of_its_tail() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        std::fs::write(&path, "0123456789\n".repeat(100)).unwrap();
-        assert!(!bound_log(&path, 2000).unwrap());
-        assert!(bound_log(&path, 100).unwrap());
-        let rest = std::fs::read_to_string(&path).unwrap();
-        assert!(rest.len() <= 50 && rest.lines().all(|line| line == "0123456789"), "{rest}");
-    }
-
-    #[test]
-    fn a_log_path_that_a_url_would_misread_is_refused() {
-        for bad in ["relative", "/a?b", "/a b", "/a%20b"] {
-            assert!(file_url(Path::new(bad)).is_err(), "{bad}");
-        }
-    }
 }

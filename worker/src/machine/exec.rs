@@ -1,6 +1,7 @@
 //! Further processes in a container: attached through pipes, or detached with a log file.
 
-use super::containers::{Containers, Status, absent_is_fine, file_url, task_status};
+use super::containers::{Containers, Status, absent_is_fine, task_status};
+use super::daemon::start_time;
 use super::error::{Error, Result};
 use super::spec;
 use containerd_client::services::v1::{
@@ -56,7 +57,7 @@ pub struct ExecHandle {
 impl Containers {
     /// Run a process in a running container and talk to it. `exec_id` is the caller's, once per container.
     pub async fn exec(&self, id: &str, exec_id: &str, spec: &ExecSpec) -> Result<Exec> {
-        let pipes = self.places.pipes().join(id);
+        let pipes = self.own_pipes().join(id);
         std::fs::create_dir_all(&pipes).map_err(Error::io("make", &pipes))?;
         let pipes = pipes.join(exec_id);
         let (input, output, errors) = (pipe_path(&pipes, "in"), pipe_path(&pipes, "out"), pipe_path(&pipes, "err"));
@@ -103,7 +104,7 @@ impl Containers {
 
     /// Run a process whose output is appended to `log`; it needs no worker to go on. Asked again, the running one is kept.
     pub async fn exec_detached(&self, id: &str, exec_id: &str, spec: &ExecSpec, log: &Path) -> Result<()> {
-        let url = file_url(log)?;
+        let url = self.log_url(log)?;
         match self.exec_status(id, exec_id).await? {
             Status::Absent => {}
             Status::Created => self.exec_delete(id, exec_id).await?,
@@ -121,25 +122,36 @@ impl Containers {
         self.launch(request).await
     }
 
-    /// End attached processes whose worker died: nobody reads them any more. To be called once, when a worker begins.
-    pub async fn end_abandoned(&self) -> Result<usize> {
-        let mut ended = 0;
-        for container in std::fs::read_dir(self.places.pipes()).into_iter().flatten().flatten() {
-            let Ok(id) = container.file_name().into_string() else { continue };
-            for pipe in std::fs::read_dir(container.path()).into_iter().flatten().flatten() {
-                let Ok(name) = pipe.file_name().into_string() else { continue };
-                if let Some(exec_id) = name.strip_suffix(".in") {
-                    self.exec_signal(&id, exec_id, nix::libc::SIGKILL).await?;
-                    if self.exec_status(&id, exec_id).await? != Status::Absent {
-                        self.exec_wait(&id, exec_id).await?;
-                        self.exec_delete(&id, exec_id).await?;
-                        ended += 1;
+    /// End attached processes whose worker died: nobody reads them any more, and they would wait on full pipes for ever.
+    pub(crate) async fn end_abandoned(&self) -> Result<()> {
+        for worker in directories(&self.places.pipes()) {
+            let owner = worker.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
+            let alive = owner.and_then(|(pid, began)| Some(start_time(pid.parse().ok()?)? == began.parse::<u64>().ok()?));
+            if alive == Some(true) {
+                continue;
+            }
+            for container in directories(&worker) {
+                let Some(id) = container.file_name().and_then(|name| name.to_str()) else { continue };
+                for pipe in std::fs::read_dir(&container).into_iter().flatten().flatten() {
+                    let Ok(name) = pipe.file_name().into_string() else { continue };
+                    let Some(exec_id) = name.strip_suffix(".in") else { continue };
+                    self.exec_signal(id, exec_id, nix::libc::SIGKILL).await?;
+                    if self.exec_status(id, exec_id).await? != Status::Absent {
+                        self.exec_wait(id, exec_id).await?;
+                        self.exec_delete(id, exec_id).await?;
+                        tracing::info!(container = id, process = exec_id, "an abandoned process was ended");
                     }
                 }
-                let _ = std::fs::remove_file(pipe.path());
             }
+            std::fs::remove_dir_all(&worker).map_err(Error::io("remove", &worker))?;
         }
-        Ok(ended)
+        Ok(())
+    }
+
+    /// Pipes of this process of ours.
+    fn own_pipes(&self) -> PathBuf {
+        let pid = std::process::id();
+        self.places.pipes().join(format!("{pid}.{}", start_time(pid).unwrap_or(0)))
     }
 
     /// How a process stands; the answer is kept until [`Containers::exec_delete`].
@@ -279,6 +291,10 @@ impl Drop for Exec {
             });
         }
     }
+}
+
+fn directories(parent: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
 fn is_recent(moment: &prost_types::Timestamp) -> bool {

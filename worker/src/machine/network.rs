@@ -99,7 +99,8 @@ impl Network {
         if let Some((_, attachment)) = known.iter().find(|(_, attachment)| attachment.id == id) {
             return Ok(attachment.clone());
         }
-        let taken: BTreeSet<Ipv4Addr> = known.iter().map(|(_, attachment)| attachment.address).collect();
+        // Another worker on this machine may have the same build pool.
+        let taken: BTreeSet<Ipv4Addr> = all_interfaces().await?.iter().filter_map(address_of).collect();
         let free = self.options.build_pool.hosts().find(|address| !taken.contains(address));
         let full = || Error::Invalid(format!("no address is free in the build pool {}: builds wait for one another", self.options.build_pool));
         self.attach_in_turn(id, free.ok_or_else(full)?, id_map_base).await
@@ -233,9 +234,19 @@ pub(crate) async fn interface_names(places: &Places) -> Result<Vec<String>> {
     Ok(interfaces(places).await?.into_iter().map(|interface| interface.ifname).collect())
 }
 
-async fn interfaces(places: &Places) -> Result<Vec<Interface>> {
+async fn all_interfaces() -> Result<Vec<Interface>> {
     let text = run("ip", &["-j", "link", "show"]).await?.stdout;
-    let all: Vec<Interface> = serde_json::from_str(&text).map_err(|e| Error::Invalid(format!("`ip -j link show` is not readable: {e}")))?;
+    serde_json::from_str(&text).map_err(|e| Error::Invalid(format!("`ip -j link show` is not readable: {e}")))
+}
+
+/// The container's address behind an interface of any Slipway on this machine.
+fn address_of(interface: &Interface) -> Option<Ipv4Addr> {
+    let (mark, rest) = interface.ifalias.as_deref()?.split_once(':')?;
+    (mark == ALIAS).then(|| rest.rsplit_once(':')?.1.parse().ok()).flatten()
+}
+
+async fn interfaces(places: &Places) -> Result<Vec<Interface>> {
+    let all = all_interfaces().await?;
     let prefix = places.interface_prefix();
     Ok(all.into_iter().filter(|interface| interface.ifname.starts_with(&prefix)).collect())
 }

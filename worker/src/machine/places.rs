@@ -60,7 +60,7 @@ impl Places {
         Ipv4Addr::new(169, 254, 1 + byte(0) % 160, 1 + byte(2) % 250)
     }
 
-    /// Pipes of attached processes.
+    /// Pipes of attached processes, in one directory per worker process.
     pub fn pipes(&self) -> PathBuf {
         self.run.join("io")
     }
