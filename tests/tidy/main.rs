@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Files near 400 lines; a file beyond this holds more than one noun.
-const LINES_MAX: usize = 600;
+/// Files are near 400 lines; one beyond this holds more than one noun.
+const LINES_MAX: usize = 800;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the checkout").to_path_buf()

@@ -123,7 +123,7 @@ impl<'a> Follower<'a> {
         let mut bytes = vec![0u8; 64 << 10];
         loop {
             let Ok(count @ 1..) = file.read(&mut bytes).await else { break };
-            let log = self.job.log.clone();
+            let log = self.job.log.indented(3);
             self.cutter.feed(&bytes[..count], |line| log.say(Level::Info, line));
             if let Some(copy) = &mut self.copy {
                 let _ = copy.write_all(&bytes[..count]).await;
@@ -135,7 +135,7 @@ impl<'a> Follower<'a> {
 
     async fn end(&mut self) {
         self.follow().await;
-        let log = self.job.log.clone();
+        let log = self.job.log.indented(3);
         self.cutter.end(|line| log.say(Level::Info, line));
         if let Some(copy) = &mut self.copy {
             let _ = copy.flush().await;

@@ -5,6 +5,7 @@
 mod bench;
 mod places;
 mod run;
+mod s3;
 mod setup;
 mod tests;
 mod up;

@@ -15,9 +15,10 @@ pub fn test(filter: &[String]) -> anyhow::Result<()> {
         }
         run(with_places(&mut command))
     })?;
+    let s3 = crate::s3::S3::start()?;
     step("tests on real containers", || {
         let mut command = cargo(&["test", "--release", "--workspace", "--no-fail-fast", "--", "--ignored", "--test-threads=1"]);
-        command.args(filter);
+        command.args(filter).env("SLIPWAY_TEST_S3", &s3.url);
         run(with_places(&mut command))
     })
 }

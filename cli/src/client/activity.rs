@@ -1,7 +1,7 @@
 //! `slipway activity`.
 
 use super::Done;
-use super::common::{Common, InEnvironment};
+use super::arguments::{Common, InEnvironment};
 use super::door::Door;
 use super::failure::Failure;
 use super::follow;

@@ -1,7 +1,7 @@
 //! `slipway advisories`.
 
 use super::Done;
-use super::common::Common;
+use super::arguments::Common;
 use super::failure::Failure;
 use super::terminal::{clean, note, say, say_json};
 use clap::{Args, Subcommand};

@@ -1,6 +1,6 @@
 //! The way to the platform: address, token, and which project and environment are meant.
 
-use super::common::{Common, InEnvironment, InProject};
+use super::arguments::{Common, InEnvironment, InProject};
 use super::failure::Failure;
 use super::repository;
 use slipway_proto::api::platform_client::PlatformClient;

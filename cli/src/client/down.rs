@@ -1,7 +1,7 @@
 //! `slipway down`: ends what `slipway up` began, and with `--purge` all that it made.
 
 use super::Done;
-use super::common::Common;
+use super::arguments::Common;
 use super::failure::Failure;
 use super::project::{confirmed, done};
 use super::terminal::note;

@@ -1,7 +1,7 @@
 //! `slipway environment`.
 
 use super::Done;
-use super::common::{Common, InEnvironment, Wait};
+use super::arguments::{Common, InEnvironment, Wait};
 use super::door::{Door, Named};
 use super::failure::Failure;
 use super::follow;

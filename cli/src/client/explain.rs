@@ -1,7 +1,7 @@
 //! `slipway explain` and `slipway schema`.
 
 use super::Done;
-use super::common::Common;
+use super::arguments::Common;
 use super::failure::Failure;
 use super::table::Table;
 use super::terminal::{Paint, say, say_json, width};

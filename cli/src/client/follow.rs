@@ -1,7 +1,7 @@
 //! The log of an activity as it goes on, without gap or repeat, also over a change of leader.
 
 use super::activity::{activity_json, log_line};
-use super::common::Common;
+use super::arguments::Common;
 use super::door::Door;
 use super::failure::Failure;
 use super::terminal::{Paint, note, say, say_json};

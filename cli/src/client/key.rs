@@ -1,7 +1,7 @@
 //! `slipway key`.
 
 use super::Done;
-use super::common::Common;
+use super::arguments::Common;
 use super::door::Door;
 use super::failure::Failure;
 use super::project::done;

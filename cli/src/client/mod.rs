@@ -2,7 +2,7 @@
 
 mod activity;
 mod advisories;
-mod common;
+mod arguments;
 mod door;
 mod down;
 mod environment;

@@ -1,7 +1,7 @@
 //! `slipway plan`: what a push would change, without a server.
 
 use super::Done;
-use super::common::Common;
+use super::arguments::Common;
 use super::failure::Failure;
 use super::folder::Folder;
 use super::terminal::{Paint, say, say_json, width};

@@ -1,7 +1,7 @@
 //! `slipway project`.
 
 use super::Done;
-use super::common::{Common, InProject};
+use super::arguments::{Common, InProject};
 use super::door::Door;
 use super::failure::Failure;
 use super::table::{Table, moment, say_fields};

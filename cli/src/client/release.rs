@@ -1,7 +1,7 @@
 //! `slipway release` and `slipway rollback`.
 
 use super::Done;
-use super::common::{Common, InEnvironment, Wait};
+use super::arguments::{Common, InEnvironment, Wait};
 use super::door::Door;
 use super::follow;
 use super::table::{Table, moment, short};

@@ -1,7 +1,7 @@
 //! `slipway ssh`: the system's own ssh, told where to go.
 
 use super::Done;
-use super::common::{Common, InEnvironment};
+use super::arguments::{Common, InEnvironment};
 use super::door::Door;
 use super::environment;
 use super::failure::Failure;

@@ -1,7 +1,7 @@
 //! `slipway token`.
 
 use super::Done;
-use super::common::Common;
+use super::arguments::Common;
 use super::door::Door;
 use super::project::done;
 use super::table::{Table, moment};

@@ -1,7 +1,7 @@
 //! `slipway validate`: exactly the complaints of a push, without a server.
 
 use super::Done;
-use super::common::Common;
+use super::arguments::Common;
 use super::failure::Failure;
 use super::folder::Folder;
 use super::terminal::{Paint, say, say_json, width};

@@ -1,7 +1,7 @@
 //! `slipway variable`.
 
 use super::Done;
-use super::common::{Common, InEnvironment, Wait};
+use super::arguments::{Common, InEnvironment, Wait};
 use super::door::Door;
 use super::failure::Failure;
 use super::follow;

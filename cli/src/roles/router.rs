@@ -7,7 +7,7 @@ use anyhow::Context;
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     let token = config.node_token()?;
-    let data_dir = config.node.data_dir.join("router");
+    let data_dir = config.node.data_dir.clone();
     let options = slipway_router::Options {
         node: format!("{}-router", config.node.name).parse().context("[node] name")?,
         data_dir: data_dir.clone(),

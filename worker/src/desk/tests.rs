@@ -1,3 +1,5 @@
+//! Tests of the module beside this file.
+
 use super::*;
 use crate::log::Level;
 use slipway_model::SnapshotId;

@@ -33,6 +33,7 @@ pub struct ImageRoom {
 impl ImageRoom {
     /// Builds the image and puts it into the store.
     pub async fn run(&self, recipe: &Recipe, log: &LogSink, cancel: &CancellationToken) -> TaskOutcome {
+        let log = &log.indented(2);
         let work = self.build(recipe, log);
         let result = tokio::select! {
             result = work => result,

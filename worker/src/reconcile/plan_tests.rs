@@ -1,3 +1,5 @@
+//! Tests of the module beside this file.
+
 use super::*;
 use slipway_model::instance::{Ingress, Limits};
 
