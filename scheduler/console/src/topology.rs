@@ -128,14 +128,15 @@ fn around(from: (i32, i32), to: (i32, i32)) -> String {
 }
 
 fn node_markup(node: &Node<'_>) -> Markup {
-    let letters = usize::try_from(node.width / 8).unwrap_or(20) - 3;
+    // What fits beside the dot, bold above and small below.
+    let letters = |each: i32| usize::try_from((node.width - 36) / each).unwrap_or(20);
     html! {
         g class={ "node " (node.class) } {
             title { (node.name) " " (node.below) }
             rect x=(node.x) y=(node.y) width=(node.width) height=(BOX_HEIGHT) rx="9" {}
             circle cx=(node.x + 16) cy=(node.y + BOX_HEIGHT / 2) r="4" {}
-            text.name x=(node.x + 30) y=(node.y + 21) { (shortened(node.name, letters)) }
-            text.below x=(node.x + 30) y=(node.y + 38) { (shortened(&node.below, letters)) }
+            text.name x=(node.x + 30) y=(node.y + 21) { (shortened(node.name, letters(9))) }
+            text.below x=(node.x + 30) y=(node.y + 38) { (shortened(&node.below, letters(7))) }
         }
     }
 }
