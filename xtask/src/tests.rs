@@ -7,9 +7,10 @@ use crate::setup;
 /// The README's second command. With a filter only the tests whose name contains it.
 pub fn test(filter: &[String]) -> anyhow::Result<()> {
     step("set up what the tests need", setup::setup_tests)?;
-    step("build", || run(&mut cargo(&["build", "--release", "--workspace", "--all-targets"])))?;
+    step("build", || run(&mut cargo(&["test", "--release", "--workspace", "--lib", "--bins", "--tests", "--no-run"])))?;
+    step("build the binary", || run(&mut cargo(&["build", "--release", "-p", "slipway-cli"])))?;
     step("unit and wire tests", || {
-        let mut command = cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
+        let mut command = cargo(&["test", "--release", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
         if !filter.is_empty() {
             command.arg("--").args(filter);
         }
@@ -17,7 +18,7 @@ pub fn test(filter: &[String]) -> anyhow::Result<()> {
     })?;
     let s3 = crate::s3::S3::start()?;
     step("tests on real containers", || {
-        let mut command = cargo(&["test", "--release", "--workspace", "--no-fail-fast", "--", "--ignored", "--test-threads=1"]);
+        let mut command = cargo(&["test", "--release", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--", "--ignored", "--test-threads=1"]);
         command.args(filter).env("SLIPWAY_TEST_S3", &s3.url);
         run(with_places(&mut command))
     })

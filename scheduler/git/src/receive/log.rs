@@ -89,6 +89,8 @@ pub fn line(record: &LogRecord) -> String {
     let mut out = String::new();
     // A record is one line; a text that holds several keeps its shape.
     for text in record.text.split('\n') {
+        // Who said it may have said how bad it is already.
+        let level = if text.starts_with(level) { "" } else { level };
         out.push_str(format!("{indent}{source}{level}{}", clean(text)).trim_end());
         out.push('\n');
     }
