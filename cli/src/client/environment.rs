@@ -129,10 +129,10 @@ fn say_list(common: &Common, project: &str, environments: &[api::Environment]) {
     if environments.is_empty() {
         return note(format!("No environment yet: a push to project '{project}' makes one. `slipway project show {project}` tells its URLs."));
     }
-    let mut table = Table::new(["NAME", "STATUS", "TYPE", "COMMIT", "UPDATED", "URL"]);
+    let mut table = Table::new(["NAME", "STATUS", "COMMIT", "URL"]);
     for e in environments {
         let url = e.urls.iter().find(|url| url.starts_with("https:")).or(e.urls.first()).cloned().unwrap_or_default();
-        table.row([e.name.clone(), e.status.clone(), e.r#type.clone(), short(&e.head_commit), moment(&e.updated_at), url]);
+        table.row([e.name.clone(), e.status.clone(), short(&e.head_commit), url]);
     }
     table.print();
 }

@@ -94,7 +94,7 @@ fn containers(e: &Environment) -> Markup {
                 @for c in &e.containers {
                     tr {
                         td.main data-label="Container" { b { (c.name) } " " span.soft { (c.kind) } }
-                        td data-label="Type" { (c.r#type) @if !c.size.is_empty() { " " span.soft { "size " (c.size) } } }
+                        td data-label="Type" { span { (c.r#type) @if !c.size.is_empty() { " " span.soft { "size " (c.size) } } } }
                         td data-label="State" { (badge(&c.state)) }
                         td.number data-label="Memory" { @if c.memory_mb > 0 { (c.memory_mb) " MB" } @else { "–" } }
                         td.number data-label="Disk" { @if c.disk_mb > 0 { (c.disk_mb) " MB" } @else { "–" } }
