@@ -52,6 +52,9 @@ pub struct Link {
 impl Link {
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut pause = RETRY_FIRST;
+        if self.options.schedulers.is_empty() {
+            return shutdown.cancelled().await;
+        }
         loop {
             for address in &self.options.schedulers {
                 let began = tokio::time::Instant::now();

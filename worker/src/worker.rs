@@ -28,6 +28,7 @@ pub struct Worker {
     door: ShellDoor,
     shell_listen: SocketAddr,
     trees: SlugCache,
+    rest: CancellationToken,
 }
 
 impl Worker {
@@ -65,6 +66,7 @@ impl Worker {
         };
         let builds = BuildRoom::new(containers.clone(), network.clone(), places.clone(), cache.clone(), slugs.clone(), sources, builds);
         builds.settle().await.context("clear away former builds")?;
+        let rest = CancellationToken::new();
         let machine = Machine {
             directory: places.data.join("instances"),
             places: places.clone(),
@@ -73,6 +75,7 @@ impl Worker {
             resolver,
             volumes: volumes.clone(),
             trees: trees.clone(),
+            rest: rest.clone(),
         };
         let reconciler = Reconciler::open(machine).await.context("adopt the instances")?;
         let build_slots = match options.build_slots {
@@ -100,7 +103,7 @@ impl Worker {
             data_dir: options.data_dir,
         };
         let link = Link { options: link, desk, reconciler };
-        Ok(Worker { link, daemon: Arc::new(daemon), door, shell_listen: options.shell_listen, trees: cache })
+        Ok(Worker { link, daemon: Arc::new(daemon), door, shell_listen: options.shell_listen, trees: cache, rest })
     }
 
     /// What is seen of the instances; for tests and for who has no scheduler.
@@ -124,6 +127,7 @@ impl Worker {
             () = self.link.run(shutdown.clone()) => Ok(()),
             () = self.daemon.supervise() => Ok(()),
         };
+        self.rest.cancel();
         // Without this mark the next start verifies every file again.
         if let Err(error) = self.trees.close().await {
             tracing::warn!(error = format!("{error:#}"), "the slugs of this node could not be written back");

@@ -21,7 +21,8 @@ struct Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Its worker ends with it only when it is asked.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), nix::sys::signal::Signal::SIGTERM);
         let _ = self.child.wait();
     }
 }
@@ -89,7 +90,8 @@ impl Front {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("{request:?} got {text:?}"));
-        Answer { status, headers: head.to_string(), body: body.to_string() }
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        Answer { status, headers: head.to_string(), body: if chunked { dechunked(body) } else { body.to_string() } }
     }
 
     fn get(&self, target: &str) -> Answer {
@@ -107,6 +109,16 @@ impl Front {
             );
         }
     }
+}
+
+fn dechunked(mut rest: &str) -> String {
+    let mut out = String::new();
+    while let Some((size, tail)) = rest.split_once("\r\n") {
+        let Ok(size @ 1..) = usize::from_str_radix(size, 16) else { break };
+        out.push_str(&tail[..size]);
+        rest = &tail[size + 2..];
+    }
+    out
 }
 
 /// A FastCGI application that answers what it was asked: `SCRIPT_FILENAME below app | REQUEST_URI | QUERY_STRING`.

@@ -31,7 +31,7 @@ const LOOK_LATER: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Infrastructure has that many tries before people are told.
-const QUIET_TRIES: u32 = 3;
+const QUIET_TRIES: u32 = 6;
 /// A main process that exits so often without ever answering does not start.
 const EXITS_MAX: usize = 5;
 /// The same, once it has answered, within this time.
@@ -116,6 +116,7 @@ impl Instance {
             background: None,
             crons: None,
             adopted: false,
+            recorded: false,
             service: service::Settling::default(),
             looked: Look::default(),
             ring: Box::new(ring),
@@ -132,11 +133,19 @@ impl Instance {
         self.shared.id_map_base
     }
 
+    /// Tell it what it shall be. Until it has looked again, its observation claims nothing that the change may undo:
+    /// nobody may take the calm of a moment ago for the one that was ordered (F3).
     pub fn want(&self, spec: Option<InstanceSpec>) {
+        let mut observed = lock(&self.shared.observed);
         self.shared.want.send_if_modified(|present| {
-            let differs = *present != spec;
+            if *present == spec {
+                return false;
+            }
+            if let Some(former) = present.as_ref() {
+                be_cautious(&mut observed, former, spec.as_ref());
+            }
             *present = spec;
-            differs
+            true
         });
     }
 
@@ -168,6 +177,24 @@ impl Instance {
         }
         let spec = lock(&self.shared.spec).clone();
         self.shared.machine.release_data(&spec)
+    }
+}
+
+fn be_cautious(observed: &mut InstanceObserved, former: &InstanceSpec, spec: Option<&InstanceSpec>) {
+    let ingress = spec.and_then(|s| s.ingress);
+    if let Some(closing) = former.ingress.filter(|_| former.ingress != ingress) {
+        let known = observed.ingress == Some(closing.epoch) || observed.draining.iter().any(|d| d.epoch == closing.epoch);
+        if !known {
+            observed.draining.push(DrainingFront { epoch: closing.epoch, executing: 0, since_unix_ms: unix_ms() });
+        }
+    }
+    if former.background && !spec.is_some_and(|s| s.background) {
+        let any = match &former.process {
+            Process::Application { crons, .. } => !crons.is_empty(),
+            Process::Worker { .. } => true,
+            Process::Service { .. } => false,
+        };
+        observed.background_running = observed.background_running.max(u32::from(any));
     }
 }
 
@@ -213,6 +240,8 @@ struct Life {
     crons: Option<CronRun>,
     /// Looked at before.
     adopted: bool,
+    /// Its record is on disk.
+    recorded: bool,
     service: service::Settling,
     looked: Look,
     ring: Box<dyn Fn() + Send + Sync>,
@@ -239,6 +268,7 @@ impl Life {
             };
             tokio::select! {
                 changed = self.want.changed() => if changed.is_err() { return },
+                () = self.machine.rest.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -249,8 +279,9 @@ impl Life {
     /// One look and its steps; the time until the next look, or none when nothing is left of it.
     async fn turn(&mut self, want: Option<&InstanceSpec>) -> Result<Option<Duration>, Trouble> {
         if let Some(spec) = want
-            && (*spec != self.record.spec || self.record.started_unix_ms == 0)
+            && (*spec != self.record.spec || !self.recorded)
         {
+            self.recorded = true;
             self.record.spec = spec.clone();
             *lock(&self.shared.spec) = spec.clone();
             *lock(&self.shared.volumes) = volumes_of(spec);
@@ -535,6 +566,10 @@ impl Life {
         args.extend(command.iter().map(|word| word.to_string()));
         args.push("/run/sv/app".into());
         let spec = ExecSpec { args, env: prepared.env.clone(), cwd: "/".into(), uid: WEB_UID, gid: WEB_UID, pty: None };
+        if matches!(self.machine.containers.exec_status(self.id(), exec).await?, Status::Stopped { .. }) {
+            // A former process of ours ended before it could forget it.
+            self.machine.containers.exec_delete(self.id(), exec).await?;
+        }
         self.machine.containers.exec_detached(self.id(), exec, &spec, &self.directory().join("sv.log")).await?;
         self.machine.containers.exec_wait(self.id(), exec).await?;
         Ok(self.machine.containers.exec_delete(self.id(), exec).await?)
@@ -568,6 +603,10 @@ impl Life {
     fn publish(&mut self, want: Option<&InstanceSpec>, seen: Option<&Seen>) {
         let failure = self.failure(seen);
         let mut observed = lock(&self.shared.observed);
+        if self.want.has_changed().unwrap_or(true) {
+            // This look belongs to a former order; the next one is near.
+            return;
+        }
         let before = observed.clone();
         if let Some(seen) = seen {
             observed.ready = seen.ready && want.is_some_and(|w| w.target == Target::Running);

@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// First id outside of the first container; below are the machine's own users and other tools' ranges.
 const ID_MAP_FIRST: u32 = 1 << 20;
@@ -67,6 +68,8 @@ pub struct Machine {
     pub trees: Arc<dyn Trees>,
     /// Records and configuration of instances.
     pub directory: PathBuf,
+    /// Instances are no longer looked after; they go on.
+    pub rest: CancellationToken,
 }
 
 impl Machine {
@@ -99,6 +102,8 @@ struct Inner {
 
 struct State {
     kept: Kept,
+    /// Every instance has been told of it.
+    told_generation: u64,
     instances: BTreeMap<InstanceId, Instance>,
 }
 
@@ -112,7 +117,7 @@ impl Reconciler {
         };
         let records = load_records(&machine.directory)?;
         end_strays(&machine, &records).await?;
-        let state = State { kept, instances: BTreeMap::new() };
+        let state = State { told_generation: kept.generation, kept, instances: BTreeMap::new() };
         let inner = Inner { machine: Arc::new(machine), state: Mutex::new(state), taking: Default::default(), changed: watch::channel(0).0 };
         let reconciler = Reconciler { inner: Arc::new(inner) };
         {
@@ -147,7 +152,9 @@ impl Reconciler {
             let bytes = serde_json::to_vec(&state.kept).map_err(std::io::Error::other)?;
             write_durably(&self.inner.machine.directory.join(DESIRED), &bytes)?;
         }
-        self.spread(&set).await
+        self.spread(&set).await?;
+        self.lock().told_generation = generation;
+        Ok(())
     }
 
     /// Tell each instance what it shall be, and the network who may reach whom.
@@ -195,7 +202,7 @@ impl Reconciler {
     pub fn observed(&self) -> (u64, Vec<InstanceObserved>) {
         let mut state = self.lock();
         state.instances.retain(|_, instance| !instance.is_over());
-        (state.kept.generation, state.instances.values().map(Instance::observed).collect())
+        (state.told_generation, state.instances.values().map(Instance::observed).collect())
     }
 
     /// Rings when something observed has changed.
