@@ -11,8 +11,9 @@ use tokio::io::AsyncReadExt;
 /// A slow mirror takes minutes; more is a mirror that hangs.
 const TIME_MAX: Duration = Duration::from_secs(30 * 60);
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Daemons must not start while their packages are installed.
-const NO_DAEMONS: &str = r#"printf '#!/bin/sh\nexit 101\n' > "$1/usr/sbin/policy-rc.d"; chmod 0755 "$1/usr/sbin/policy-rc.d""#;
+/// Daemons must not start while their packages are installed; and packages link manual pages into folders that they
+/// expect although the pages themselves are left out.
+const PREPARE: &str = r#"mkdir -p "$1/usr/share/man/man1" "$1/usr/share/man/man7" "$1/usr/share/man/man8"; printf '#!/bin/sh\nexit 101\n' > "$1/usr/sbin/policy-rc.d"; chmod 0755 "$1/usr/sbin/policy-rc.d""#;
 
 /// Suites are Debian's own names.
 const SUITES: [&str; 7] = ["bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "forky", "sid"];
@@ -40,7 +41,7 @@ pub async fn bootstrap(recipe: &Recipe, target: &Path, log: &LogSink) -> anyhow:
         command.arg(format!("--dpkgopt={option}"));
     }
     command.arg("--aptopt=Acquire::Languages \"none\"").arg("--aptopt=Acquire::Retries \"3\"");
-    command.arg(format!("--essential-hook={NO_DAEMONS}"));
+    command.arg(format!("--essential-hook={PREPARE}"));
     command.arg(base).arg(target);
     for line in mirrors.sources(&recipe.suite) {
         command.arg(line);
