@@ -65,7 +65,7 @@ pub fn refused_push(platform: &Platform) {
     let refs = Command::new("git").args(["ls-remote", &url]).output().expect("git runs");
     assert!(refs.stdout.is_empty(), "a refused push left a ref: {}", String::from_utf8_lossy(&refs.stdout));
     // The next push works.
-    repository.write(".platform.app.yaml", "name: app\ntype: \"static:1\"\nweb: { locations: { \"/\": { root: public } } }\n");
+    repository.write(".platform.app.yaml", "name: app\ntype: \"static:1\"\nweb: { locations: { \"/\": { root: public, index: [index.html] } } }\n");
     repository.write("public/index.html", "mended");
     repository.commit("mended");
     let pushed = repository.push(&url, &["main"]);

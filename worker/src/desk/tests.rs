@@ -44,7 +44,7 @@ async fn heard(desk: &Desk) -> (Vec<String>, Option<TaskOutcome>) {
     let mut outbox = Outbox::default();
     let mut lines: Vec<String> = vec![];
     let mut first = None;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let mut changed = desk.changed();
     loop {
         for report in outbox.next(desk) {
