@@ -208,9 +208,9 @@ impl Routing {
             return Some(host.to_string());
         }
         let suffix = parents(host).find(|suffix| self.wildcard.get(*suffix).is_some_and(|paths| !paths.https.is_empty()))?;
-        // A certificate's wildcard covers one label; a deeper name gets the wildcard of its own parent.
-        let parent = host.split_once('.').map_or(suffix, |(_, rest)| rest);
-        Some(format!("*.{parent}"))
+        // A certificate's wildcard covers one label. A deeper name gets the same one and its client will not accept it:
+        // one per parent would let anybody fill the disk with certificates of invented names.
+        Some(format!("*.{suffix}"))
     }
 
     fn candidates<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a HostPaths> {

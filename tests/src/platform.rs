@@ -211,8 +211,7 @@ impl Platform {
     /// A counter of the scheduler.
     pub fn counter(&self, name: &str) -> u64 {
         let counters = self.json(&["counters"]);
-        let list = counters.as_array().cloned().unwrap_or_default();
-        list.iter().find(|c| c["name"] == name).and_then(|c| c["value"].as_u64()).unwrap_or_else(|| panic!("no counter {name} in {counters}"))
+        counters[name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {counters}"))
     }
 
     /// Where the console is.

@@ -29,7 +29,8 @@ const UNREAD_BYTES_HTTP1: u64 = 16 << 10;
 /// The same for HTTP/2: the window of one stream.
 pub const UNREAD_BYTES_HTTP2: u64 = 64 << 10;
 
-/// What a held request takes besides its body, for the bound of the whole router; measured, see `examples/held_memory.rs`.
+/// What a held request takes besides its body, for the bound of the whole router; measured by
+/// `ten_thousand_held_requests_fit_and_all_are_answered`: 22.7 kB.
 const HELD_BYTES: u64 = 24 << 10;
 
 /// Longest wait for a scheduler's word after this process was stopped; then the last table is served on (P9).

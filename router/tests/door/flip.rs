@@ -6,7 +6,7 @@ use crate::{ROUTER, Stage};
 use slipway_model::route::Gate;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freeze_holds_every_method_and_the_flip_sends_them_to_the_new_release_alone() {
@@ -104,12 +104,14 @@ async fn under_load_nothing_arrives_in_the_exclusive_window_and_nothing_is_lost_
             }
         }));
     }
-    let mut epoch = 1;
+    let (mut epoch, mut closing, mut opening) = (1, Vec::new(), Vec::new());
     for round in 0..60 {
         epoch += 1;
         let (from, to) = if round % 2 == 0 { (&stage.old, &stage.new) } else { (&stage.new, &stage.old) };
+        let begun = Instant::now();
         stage.apply(environment("shop", epoch, Gate::Frozen, from.name, &[from.address])).await;
         stage.scheduler.until(ROUTER, "shop", "drained", |state| state.epoch.0 == epoch && state.in_flight_old == 0).await;
+        closing.push(begun.elapsed());
         from.until_connections(0).await;
         for app in [from, to] {
             app.exclusive.store(true, Ordering::SeqCst);
@@ -119,7 +121,9 @@ async fn under_load_nothing_arrives_in_the_exclusive_window_and_nothing_is_lost_
             app.exclusive.store(false, Ordering::SeqCst);
         }
         epoch += 1;
+        let begun = Instant::now();
         stage.apply(environment("shop", epoch, Gate::Open, to.name, &[to.address])).await;
+        opening.push(begun.elapsed());
         let before = to.heads.load(Ordering::SeqCst);
         to.until_heads(before + 20).await;
     }
@@ -135,7 +139,10 @@ async fn under_load_nothing_arrives_in_the_exclusive_window_and_nothing_is_lost_
     for app in [&stage.old, &stage.new] {
         assert_eq!(app.violations.load(Ordering::SeqCst), 0);
     }
+    closing.sort();
+    opening.sort();
     println!("{} requests over 60 flips with a freeze", sent.len());
+    println!("from the table to drained: median {:?}, longest {:?}; from the table to open: {:?}, {:?}", closing[30], closing[59], opening[30], opening[59]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

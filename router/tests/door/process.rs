@@ -132,7 +132,7 @@ async fn ten_thousand_held_requests_fit_and_all_are_answered() {
     raise_descriptors();
     let scheduler = Scheduler::start().await;
     let (old, new) = (App::start("old").await, App::start("new").await);
-    let hold = HoldLimits { requests_max: 20_000, requests_per_client_max: 20_000, ..HoldLimits::default() };
+    let hold = HoldLimits { hold_time_max_ms: 600_000, requests_max: 20_000, requests_per_client_max: 20_000, ..HoldLimits::default() };
     let entry = |epoch, gate, name, app: &App| {
         let mut entry = environment("shop", epoch, gate, name, &[app.address]);
         entry.hold = hold.clone();

@@ -350,7 +350,9 @@ impl Containers {
         let tasks = self.tasks().list(self.request(ListTasksRequest::default())).await.map_err(Error::call("list tasks"))?;
         for task in tasks.into_inner().tasks {
             // The list leaves the outputs out; a look at each has them.
-            if let Some(log) = self.process(&task.id, "").await?.and_then(|p| p.stdout.strip_prefix("file://").map(PathBuf::from)) {
+            // A task that cannot be looked at is the reconciler's trouble.
+            let process = self.process(&task.id, "").await.ok().flatten();
+            if let Some(log) = process.and_then(|p| p.stdout.strip_prefix("file://").map(PathBuf::from)) {
                 self.logs.add(log);
             }
         }

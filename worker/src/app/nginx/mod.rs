@@ -250,13 +250,17 @@ map $http_x_forwarded_proto $slipway_scheme { default http; https https; }
 map $http_x_forwarded_proto $slipway_port { default 80; https 443; }
 "#;
 
-const SERVER_HEAD: &str = r"server_name _;
+const SERVER_HEAD: &str = r#"server_name _;
 absolute_redirect off;
 uninitialized_variable_warn off;
 client_max_body_size 250m;
+set $sw_passed "";
+set $sw_from "";
+set $sw_literal "";
+set $sw_hops "";
 location / { return 404; }
 location ^~ /.slipway-front/ { internal; return 404; }
-";
+"#;
 
 /// The client going away does not end what the application executes: nginx waits with it, so that a drain sees it.
 const PROXY: &str = r#"proxy_http_version 1.1;
