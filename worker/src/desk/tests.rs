@@ -47,7 +47,9 @@ async fn heard(desk: &Desk) -> (Vec<String>, Option<TaskOutcome>) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let mut changed = desk.changed();
     loop {
-        for report in outbox.next(desk) {
+        let reports = outbox.next(desk);
+        let all_told = reports.is_empty();
+        for report in reports {
             match report.report.unwrap() {
                 Report::Log(chunk) => {
                     let first = *first.get_or_insert(chunk.first_line);
@@ -60,7 +62,9 @@ async fn heard(desk: &Desk) -> (Vec<String>, Option<TaskOutcome>) {
                 _ => {}
             }
         }
-        tokio::time::timeout_at(deadline, changed.changed()).await.expect("the task ends").unwrap();
+        if all_told {
+            tokio::time::timeout_at(deadline, changed.changed()).await.expect("the task ends").unwrap();
+        }
     }
 }
 
