@@ -79,7 +79,7 @@ pub async fn drive(office: Office, id: ActivityId) {
 async fn end(drive: &Drive, reason: &str) {
     let cancelled = drive.cancelled();
     let state = if cancelled { ActivityState::Cancelled } else { ActivityState::Failed };
-    drive.error(format!("E: {reason}"));
+    drive.error(reason);
     report::still_runs(drive);
     if let Err(error) = finish(drive, state, Some(reason.to_string()), Vec::new()).await {
         tracing::warn!(activity = %drive.id, error = format!("{error:#}"), "an end could not be recorded; it is tried again");
@@ -189,7 +189,7 @@ async fn deactivate(drive: &Drive) -> anyhow::Result<()> {
             return Ok(());
         }
         if tokio::time::timeout_at(deadline, bell.changed()).await.is_err() {
-            drive.warn(1, "W: its worker has not removed everything yet; it will as soon as it can.");
+            drive.warn(1, "its worker has not removed everything yet; it will as soon as it can.");
             return Ok(());
         }
     }

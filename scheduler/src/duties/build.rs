@@ -267,7 +267,7 @@ impl Order {
                     if failures >= ATTEMPTS_MAX {
                         return Err(Ends(format!("Error building {}: {message} (tried {failures} times)", self.label)).into());
                     }
-                    drive.log.say(2, Level::Warning, &self.source, format!("W: {message}; it is tried again ({failures} of {ATTEMPTS_MAX})"));
+                    drive.log.say(2, Level::Warning, &self.source, format!("{message}; it is tried again ({failures} of {ATTEMPTS_MAX})"));
                     // Attempts are numbered by the second.
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }

@@ -81,7 +81,7 @@ fn announce(drive: &Drive, task: &TaskId, spec: &TaskSpec, because: &str) {
 fn say_advance(drive: &Drive, from: Phase, to: Phase, changes: &[Change], because: &str) {
     let text = match (from, to) {
         (_, Phase::Undoing) if from != Phase::Undoing => {
-            drive.error(format!("E: {because}"));
+            drive.error(format!("{because}"));
             "Undoing: everything is put back".to_string()
         }
         (_, Phase::Freezing) => "Holding incoming requests; requests under way end".to_string(),
@@ -119,7 +119,7 @@ pub async fn post_deploy(drive: &Drive, id: &DeploymentId, deployment: &Deployme
     for (n, app) in applications.unwrap_or_default().iter().enumerate() {
         let (Some(script), Some(instance)) = (&app.hooks.post_deploy, deployment.new.get(&app.name)) else { continue };
         if let Err(error) = post_deploy_hook(drive, id, n, &app.name, instance, script).await {
-            drive.warn(2, format!("W: the post-deploy hook of '{}' could not be run: {error:#}", app.name));
+            drive.warn(2, format!("the post-deploy hook of '{}' could not be run: {error:#}", app.name));
         }
     }
 }
@@ -149,9 +149,9 @@ async fn post_deploy_hook(drive: &Drive, id: &DeploymentId, n: usize, app: &str,
             match outcome {
                 TaskOutcome::HookEnded { exit_code: 0, .. } => {}
                 TaskOutcome::HookEnded { exit_code, .. } => {
-                    drive.log.say(2, Level::Warning, app, format!("W: the post-deploy hook failed with exit code {exit_code}; the release serves on"));
+                    drive.log.say(2, Level::Warning, app, format!("the post-deploy hook failed with exit code {exit_code}; the release serves on"));
                 }
-                other => drive.log.say(2, Level::Warning, app, format!("W: the post-deploy hook did not end well: {other:?}")),
+                other => drive.log.say(2, Level::Warning, app, format!("the post-deploy hook did not end well: {other:?}")),
             }
             return Ok(());
         }

@@ -24,7 +24,7 @@ pub fn heading(drive: &Drive, activity: &Activity) -> anyhow::Result<()> {
         let plural = if tree.new_commits == 1 { "" } else { "s" };
         drive.say(1, format!("Found {} new commit{plural}", tree.new_commits));
         for warning in &tree.warnings {
-            drive.warn(1, format!("W: {warning}"));
+            drive.warn(1, format!("{warning}"));
         }
     }
     if let Intent::Activate = activity.intent
@@ -144,13 +144,13 @@ fn table(drive: &Drive, deployment: &Deployment) {
 pub fn failure(drive: &Drive, deployment: &Deployment, reason: &str, failed: &[FailedInstance]) {
     for instance in failed {
         let code = instance.exit_code.map(|c| format!(" (exit code {c})")).unwrap_or_default();
-        drive.error(format!("E: last lines of '{}'{code}:", instance.name));
+        drive.error(format!("last lines of '{}'{code}:", instance.name));
         for line in &instance.log_tail {
             drive.say(2, line.clone());
         }
     }
     table_of_undo(drive, deployment);
-    drive.error(format!("E: Deployment failed: {reason}"));
+    drive.error(format!("Deployment failed: {reason}"));
     still_runs(drive);
 }
 
