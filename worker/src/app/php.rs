@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// Start commands of old application files that all mean "the image's php-fpm".
 const DEFAULT_STARTS: &[&str] = &["start-php-app", "php-fpm", "php5-fpm"];
+/// Extensions that refuse to load without others, as Debian builds them.
+const NEEDED_BY: &[(&str, &[&str])] = &[("redis", &["igbinary"]), ("memcached", &["igbinary", "msgpack"])];
 /// Where PHP looks for its settings, both of the web and of the command line.
 pub const SCAN_DIRECTORY: &str = "/run/slipway/php/conf.d";
 
@@ -81,7 +83,8 @@ impl Php<'_> {
         let versions = std::fs::read_dir(self.image.join("etc/php")).into_iter().flatten().flatten();
         let Some(version) = versions.map(|e| e.file_name().to_string_lossy().into_owned()).max() else { return vec![] };
         let home = format!("etc/php/{version}");
-        let asked = |name: &str| self.runtime.extensions.iter().any(|e| e.name == name);
+        let needed = |asked: &str, name: &str| NEEDED_BY.iter().any(|(by, needs)| *by == asked && needs.contains(&name));
+        let asked = |name: &str| self.runtime.extensions.iter().any(|e| e.name == name || needed(&e.name, name));
         let off = |name: &str| self.runtime.disabled_extensions.iter().any(|e| e == name);
         let optional = |name: &str| self.recipe.and_then(|r| r.extensions.get(name)) == Some(&false);
         let mut links = BTreeMap::new();
@@ -139,6 +142,27 @@ mod tests {
         assert_eq!(of(512, 45, 70), 9);
         assert_eq!(of(128, 45, 70), 2);
         assert_eq!(of(1024, 0, 0), 95);
+    }
+
+    #[test]
+    fn an_extension_is_loaded_with_what_it_needs() {
+        let image = tempfile::tempdir().unwrap();
+        let php = image.path().join("etc/php/8.2");
+        std::fs::create_dir_all(php.join("fpm/conf.d")).unwrap();
+        std::fs::create_dir_all(php.join("mods-available")).unwrap();
+        for name in ["20-redis", "20-igbinary", "20-apcu", "20-curl", "10-opcache"] {
+            std::fs::write(php.join(format!("fpm/conf.d/{name}.ini")), "").unwrap();
+        }
+        std::fs::write(php.join("mods-available/xdebug.ini"), "").unwrap();
+        let recipe: RuntimeRecipe = serde_json::from_value(serde_json::json!({
+            "flavor": "composer", "socket_family": "unix", "protocol": "fastcgi",
+            "extensions": { "redis": false, "igbinary": false, "apcu": false, "curl": true, "xdebug": false }
+        })).unwrap();
+        let extension = |name: &str| slipway_manifest::Extension { name: name.into(), configuration: Default::default() };
+        let runtime = Runtime { extensions: vec![extension("redis"), extension("xdebug")], disabled_extensions: vec!["curl".into()], ..Runtime::default() };
+        let php = Php { runtime: &runtime, variables: &BTreeMap::new(), recipe: Some(&recipe), memory_mb: 128, family: SocketFamily::Unix, image: image.path() };
+        let links: Vec<String> = php.extensions().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(links, ["php/conf.d/20-igbinary.ini", "php/conf.d/10-opcache.ini", "php/conf.d/20-redis.ini", "php/conf.d/20-xdebug.ini"]);
     }
 
     #[test]
