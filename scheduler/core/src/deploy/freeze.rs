@@ -10,7 +10,9 @@ use slipway_model::{InstanceId, SnapshotId, VolumeId};
 
 pub(super) fn freezing(view: &View<'_>) -> Step {
     let behind = view.observed.routers_behind(&view.deployment.environment, view.environment.epoch);
-    if !behind.is_empty() && view.phase_ms() < ROUTER_ACK_TIME_MAX_MS {
+    // Before a first release no router knows the environment: there is nobody to hold.
+    let known = view.deployment.previous.is_some();
+    if known && !behind.is_empty() && view.phase_ms() < ROUTER_ACK_TIME_MAX_MS {
         return Step::Wait { what: format!("routers to hold: {behind:?}"), until: view.at(ROUTER_ACK_TIME_MAX_MS) };
     }
     let applications = view.old_of(&[Application]);
