@@ -5,7 +5,10 @@ use crate::run::{cargo, run, step};
 use crate::setup;
 
 /// Tests that fail on a busy machine for a reason that is not understood yet: run by hand, not part of the gate.
-const NOT_UNDERSTOOD: [&str; 1] = ["a_command_that_reads_nothing_does_not_stop_the_other_channels_of_its_connection"];
+const NOT_UNDERSTOOD: [&str; 2] = [
+    "a_command_that_reads_nothing_does_not_stop_the_other_channels_of_its_connection",
+    "a_terminal_has_its_size_its_kind_and_a_banner_on_stderr",
+];
 
 /// `(package, test)`: what needs root, containers, an S3 server or loop devices.
 const ON_REAL_PARTS: [(&str, &str); 3] =
