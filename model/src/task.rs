@@ -1,7 +1,7 @@
 //! What a worker shall do once. A task is idempotent by id: asked again, the worker answers with the outcome it has.
 
 use crate::ids::*;
-use crate::instance::{InstanceSpec, Limits};
+use crate::instance::Limits;
 use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -102,14 +102,5 @@ impl TaskSpec {
             TaskSpec::Hook(task) => Some(&task.activity),
             _ => None,
         }
-    }
-}
-
-/// Instances that a task must not race with; kept with the spec so that the worker can order them.
-pub fn touches(spec: &TaskSpec, instance: &InstanceSpec) -> bool {
-    match spec {
-        TaskSpec::Hook(hook) => hook.instance == instance.id,
-        TaskSpec::Flush { instance: id } => *id == instance.id,
-        _ => false,
     }
 }

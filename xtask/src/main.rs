@@ -1,4 +1,4 @@
-//! Our tools: `cargo xtask up | test | verify | fix | dev | bench | soak | setup`.
+//! Our tools: `cargo xtask up | test | verify | fix | bench | soak | setup`.
 //!
 //! It depends on next to nothing, so that it is built in seconds on a fresh machine and installs the rest.
 
@@ -22,7 +22,6 @@ cargo xtask COMMAND
   test [FILTER]         set up what the tests need and run all of them
   verify                the gate: format, clippy, house rules, docs, dependencies
   fix                   format and mend what clippy can mend
-  dev                   a platform with two workers and two routers, in a temporary folder
   bench [NAME]          benchmarks: router, validate, advisories, ledger
   soak [MINUTES]        fuzzing and long runs (10 minutes each)
   sim [--seed N]        the deployment simulation with one seed, or many
@@ -35,7 +34,6 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("up") => up::up(rest),
         Some("down") => up::down(rest),
-        Some("dev") => up::dev(rest),
         Some("test") => tests::test(rest),
         Some("verify") => verify::verify(),
         Some("fix") => verify::fix(),

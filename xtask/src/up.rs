@@ -48,15 +48,6 @@ pub fn down(arguments: &[String]) -> anyhow::Result<()> {
     run(&mut command)
 }
 
-/// Two workers and two routers in a temporary folder, until Ctrl-C.
-pub fn dev(_arguments: &[String]) -> anyhow::Result<()> {
-    setup::setup()?;
-    step("build", || run(&mut cargo(&["build", "--release", "-p", "slipway-cli", "-p", "slipway-tests", "--bins"])))?;
-    let mut command = setup::as_root(&places::target().join("release/dev-cluster").to_string_lossy());
-    command.env("SLIPWAY_BIN", places::slipway()).env("SLIPWAY_CACHE_DIR", places::cache());
-    run(&mut command)
-}
-
 fn data_dir(arguments: &[String]) -> PathBuf {
     let given = arguments.iter().position(|a| a == "--data-dir").and_then(|n| arguments.get(n + 1));
     given.map_or_else(places::data_dir, PathBuf::from)

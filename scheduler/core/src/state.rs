@@ -5,7 +5,7 @@ use slipway_model::instance::InstanceSpec;
 use slipway_model::phase::Phase;
 use slipway_model::route::{Gate, SiteRoute};
 use slipway_model::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Milliseconds since 1970, stamped by the leader into each command.
 pub type Moment = i64;
@@ -421,10 +421,5 @@ impl ClusterState {
     /// Instances of an environment that are not retired.
     pub fn instances_of<'a>(&'a self, environment: &'a EnvironmentId) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> {
         self.instances.iter().filter(move |(_, i)| &i.spec.environment == environment && !i.retired)
-    }
-
-    /// Slugs and images that some kept release or instance needs.
-    pub fn referenced_slugs(&self) -> BTreeSet<SlugId> {
-        self.releases.values().flat_map(|r| r.slugs.values().cloned()).collect()
     }
 }

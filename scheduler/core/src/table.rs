@@ -3,7 +3,7 @@
 use crate::state::*;
 use slipway_manifest::Role as AccessRole;
 use slipway_model::route::*;
-use slipway_model::{EnvironmentId, InstanceId};
+use slipway_model::EnvironmentId;
 use std::collections::BTreeMap;
 
 /// The whole table; the same state gives the same bytes.
@@ -70,7 +70,7 @@ fn shells(state: &ClusterState, environment: &Environment, release: &Release) ->
             container: name.clone(),
             instance: id.clone(),
             worker: worker.shell_address.clone(),
-            keys: keys(state, environment, least_role(release, name), id),
+            keys: keys(state, environment, least_role(release, name)),
         });
     }
     shells
@@ -94,7 +94,7 @@ fn least_role(release: &Release, container: &str) -> Role {
     }
 }
 
-fn keys(state: &ClusterState, environment: &Environment, least: Role, _instance: &InstanceId) -> Vec<(String, String)> {
+fn keys(state: &ClusterState, environment: &Environment, least: Role) -> Vec<(String, String)> {
     state
         .keys
         .values()
